@@ -1,0 +1,209 @@
+"""Backend: an array module plus one kernel module per row of the grid, and the contract of each row.
+
+The rules of every kernel: outputs first; the caller owns all memory; None for an output means "not wanted"; inputs are
+not changed unless the docstring says so; shapes stand in the docstring. ``reference`` is the specification, written in
+NumPy functions that any array which follows NumPy's protocols (NEP 13 and 18: ``numpy.exp(a)`` runs CuPy's ``exp`` when
+``a`` is CuPy's) runs through. ``cpu`` and ``gpu`` replace what they do better, and are tested against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+
+from tinynn.activation import Activation
+from tinynn.typing import Array, ArrayLike, Shape
+
+Key = tuple[int, int]
+"""Philox's key: (seed, stream)."""
+
+
+class ActivationKernels(Protocol):
+    """Elementwise nonlinearities; arrays of one shape."""
+
+    def forward(self, y: Array, x: Array, kind: Activation, alpha: float) -> None:
+        """y = f(x). y may be x."""
+
+    def backward(self, dx: Array, dy: Array, x: Array | None, y: Array, kind: Activation, alpha: float) -> None:
+        """dx = dy f'(x). dx may be dy; x may be None for the kinds in ``activation.FUSED``, whose f' is found from y."""
+
+
+class DenseKernels(Protocol):
+    """x (N, I), W (I, O), b (O,) or None, y (N, O); gradients of the same shapes."""
+
+    def forward(self, y: Array, x: Array, W: Array, b: Array | None, activation: Activation) -> None:
+        """y = activation(x W + b)"""
+
+    def backward(
+        self,
+        dx: Array | None,
+        dW: Array | None,
+        db: Array | None,
+        dy: Array,
+        x: Array,
+        W: Array,
+        y: Array,
+        activation: Activation,
+    ) -> None:
+        """dz = dy activation'(y); dx = dz W', dW = x' dz, db = column sums of dz. dy is overwritten."""
+
+
+class SoftmaxKernels(Protocol):
+    """Rows of logits x (N, C) and their cross-entropies."""
+
+    def forward(self, y: Array, x: Array) -> None:
+        """y = exp(x - max) / sum exp(x - max), row by row"""
+
+    def backward(self, dx: Array, dy: Array, y: Array) -> None:
+        """dx = y (dy - sum(dy y)), row by row. dx may be dy."""
+
+    def cross_entropy(self, rows: Array, p: Array, x: Array, target: Array) -> None:
+        """rows (N,) = -sum_c target log softmax(x); p (N, C) = softmax(x). target (N, C)."""
+
+    def cross_entropy_backward(self, dx: Array, drows: Array, p: Array, target: Array) -> None:
+        """dx = drows (p sum(target) - target)"""
+
+    def sparse_cross_entropy(self, rows: Array, p: Array, x: Array, labels: Array) -> None:
+        """rows = -log softmax(x)[label]; labels (N,) integers, where a negative one makes a row of loss 0."""
+
+    def sparse_cross_entropy_backward(self, dx: Array, drows: Array, p: Array, labels: Array) -> None:
+        """dx = drows (p - onehot(label)), and 0 in rows with a negative label"""
+
+    def binary_cross_entropy(self, loss: Array, x: Array, target: Array) -> None:
+        """loss (N, C) = max(x, 0) - x target + log(1 + exp(-|x|)) of logits x (N, C)"""
+
+    def binary_cross_entropy_backward(self, dx: Array, dloss: Array, x: Array, target: Array) -> None:
+        """dx = dloss (sigmoid(x) - target)"""
+
+
+class BatchNormKernels(Protocol):
+    """x (M, C): normalised over M for each of C channels. mean, variance, rstd, gamma, beta (C,); gamma, beta may be None."""
+
+    def forward(
+        self,
+        y: Array,
+        mean: Array,
+        variance: Array,
+        rstd: Array,
+        x: Array,
+        gamma: Array | None,
+        beta: Array | None,
+        epsilon: float,
+    ) -> None:
+        """y = gamma (x - mean) rstd + beta with the batch's mean and biased variance, rstd = 1 / sqrt(variance + eps)"""
+
+    def inference(
+        self, y: Array, x: Array, mean: Array, variance: Array, gamma: Array | None, beta: Array | None, epsilon: float
+    ) -> None:
+        """The same with given statistics."""
+
+    def backward(
+        self,
+        dx: Array | None,
+        dgamma: Array | None,
+        dbeta: Array | None,
+        dy: Array,
+        x: Array,
+        mean: Array,
+        rstd: Array,
+        gamma: Array | None,
+    ) -> None:
+        """dx = gamma rstd (dy - mean(dy) - xhat mean(dy xhat)), dgamma = sum dy xhat, dbeta = sum dy. dy is overwritten."""
+
+
+class LayerNormKernels(Protocol):
+    """x (M, F): each row normalised over F. mean, rstd (M,), gamma, beta (F,) or None."""
+
+    def forward(
+        self, y: Array, mean: Array, rstd: Array, x: Array, gamma: Array | None, beta: Array | None, epsilon: float
+    ) -> None:
+        """y = gamma (x - mean) rstd + beta"""
+
+    def backward(
+        self,
+        dx: Array | None,
+        dgamma: Array | None,
+        dbeta: Array | None,
+        dy: Array,
+        x: Array,
+        mean: Array,
+        rstd: Array,
+        gamma: Array | None,
+    ) -> None:
+        """With g = dy gamma: dx = rstd (g - mean(g) - xhat mean(g xhat)). dy is overwritten."""
+
+
+class DropoutKernels(Protocol):
+    """Random masks and noise. Element e of a draw takes word e % 4 of the Philox block (e // 4, step, substream, call)."""
+
+    def forward(
+        self, y: Array, mask: Array, x: Array, rate: float, key: Key, step: Array, substream: int, call: int
+    ) -> None:
+        """mask = (word >= rate 2**32) as bool, y = x mask / (1 - rate). step is an array of one uint32."""
+
+    def backward(self, dx: Array, dy: Array, mask: Array, rate: float) -> None:
+        """dx = dy mask / (1 - rate). dx may be dy."""
+
+    def normal(self, out: Array, stddev: float, key: Key, step: Array, substream: int, call: int) -> None:
+        """out = stddev times standard normal noise (Box-Muller over words 2i, 2i + 1)"""
+
+
+class OptimizerKernels(Protocol):
+    """One pass over flat 1-D arrays w (weights), g (gradients) and slots; ``state`` as in ``tinynn.optim.base``."""
+
+    def square_sum(self, state: Array, g: Array) -> None: ...
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What a Graph runs on: where arrays live, and the kernels.
+
+    ``empty`` and friends take a shape and a dtype; ``asarray`` converts (and moves) without copying where it can, and
+    raises TypeError for what is not numbers; ``to_numpy`` brings an array to the host.
+    """
+
+    name: str
+    xp: ModuleType
+    array_type: type
+    empty: Callable[[Shape, Any], Array]
+    asarray: Callable[[ArrayLike, Any], Array]
+    to_numpy: Callable[[Array], np.ndarray]
+    activation: Any
+    dense: Any
+    softmax: Any
+    batchnorm: Any
+    layernorm: Any
+    dropout: Any
+    optimizers: Any
+
+    def zeros(self, shape: Shape, dtype: Any) -> Array:
+        return self.full(shape, 0, dtype)
+
+    def full(self, shape: Shape, value: float, dtype: Any) -> Array:
+        array = self.empty(shape, dtype)
+        array[...] = value
+        return array
+
+    def __repr__(self) -> str:
+        return f"<Backend {self.name}>"
+
+
+def numbers(value: ArrayLike, dtype: Any) -> np.ndarray:
+    """A NumPy array of real numbers in the machine's byte order; TypeError for text, objects and complex numbers.
+
+    >>> numbers([[1, 2]], "float32").dtype
+    dtype('float32')
+    """
+    if type(value) is np.ndarray and value.dtype == dtype and value.dtype.isnative:
+        return value
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"expected numbers, got an array of dtype {array.dtype}: convert it first, "
+            "for example with np.asarray(x, dtype='float32')"
+        )
+    return np.asarray(array, np.dtype(dtype))

@@ -1,0 +1,107 @@
+"""Constructor arguments: checking them, keeping them, and finding a class again by its name.
+
+An object with arguments (a layer, an initializer, an optimizer, ...) keeps each under its own name; ``config()`` reads
+them back as a dict that JSON can hold, and ``Class(**config)`` is an equal object.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import Any
+
+import numpy as np
+
+from tinynn.errors import unknown
+
+
+def constructor_arguments(cls: type) -> list[str]:
+    """The names of a constructor's arguments; ``**base`` stands for the arguments of Layer itself."""
+    names: list[str] = []
+    for ancestor in cls.__mro__:
+        if "__init__" not in vars(ancestor):
+            continue
+        parameters = list(inspect.signature(ancestor.__init__).parameters.values())[1:]  # type: ignore[misc]
+        names += [
+            p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and p.name not in names
+        ]
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return names
+
+
+def plain(value: Any) -> Any:
+    """A constructor argument as JSON: objects with a config become {"class": name, "config": {...}}."""
+    if hasattr(value, "config") and callable(value.config):
+        return {"class": type(value).__name__, "config": value.config()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    return value
+
+
+class Configured:
+    """Anything whose constructor arguments stand under their own names."""
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments as a dict that JSON can hold; ``Class(**config)`` is an equal object."""
+        return config_of(self)
+
+
+def config_of(obj: Any) -> dict[str, Any]:
+    """The constructor's arguments, read back from the object; AttributeError names the one that was not kept."""
+    result: dict[str, Any] = {}
+    for name in constructor_arguments(type(obj)):
+        if not hasattr(obj, name):
+            raise AttributeError(
+                f"{type(obj).__name__} must keep its constructor argument '{name}' as self.{name} "
+                "(or define config() itself)"
+            )
+        result[name] = plain(getattr(obj, name))
+    return result
+
+
+def restore(value: Any, table: dict[str, Any], what: str) -> Any:
+    """The inverse of ``plain`` for one object: {"class": name, "config": {...}} -> table[name](**config)."""
+    if isinstance(value, dict) and set(value) == {"class", "config"}:
+        return find_class(value["class"], table, what)(**value["config"])
+    return value
+
+
+def positive_integer(value: Any, what: str, owner: str) -> int:
+    """A constructor argument such as ``units``; ValueError says which layer wanted what."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{owner} expects {what} to be a positive integer, got {value!r}")
+    if value <= 0:
+        raise ValueError(f"{owner} expects {what} to be a positive integer, got {value!r}")
+    return int(value)
+
+
+def find_class(name: str, table: dict[str, Any], what: str) -> Any:
+    """A class by name from a module's names and ``custom_objects``."""
+    if name not in table:
+        raise unknown(what, name, table)
+    return table[name]
+
+
+def above(value: Any, bound: float, what: str, owner: str) -> float:
+    """A number greater than ``bound``."""
+    if not isinstance(value, (int, float, np.number)) or isinstance(value, bool) or not value > bound:
+        raise ValueError(f"{owner} expects {what} > {bound}, got {value!r}")
+    return float(value)
+
+
+def at_least(value: Any, bound: float, what: str, owner: str) -> float:
+    """A finite number not less than ``bound``."""
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if not number or not bound <= value < math.inf:
+        raise ValueError(f"{owner} expects {what} >= {bound}, got {value!r}")
+    return float(value)
+
+
+def fraction(value: Any, what: str, owner: str) -> float:
+    """A number in [0, 1), such as a momentum or a beta."""
+    if not isinstance(value, (int, float, np.number)) or isinstance(value, bool) or not 0 <= value < 1:
+        raise ValueError(f"{owner} expects 0 <= {what} < 1, got {value!r}")
+    return float(value)

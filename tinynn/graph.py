@@ -1,0 +1,265 @@
+"""Graph: runs Functions on a backend, writes them on a tape, and walks the tape in reverse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinynn import backends
+from tinynn.backends import Backend
+from tinynn.function import Function
+from tinynn.parameter import Parameter, Variable
+from tinynn.records import Record, records
+from tinynn.tensor import Tensor
+from tinynn.typing import Array, ArrayLike
+
+
+class Graph:
+    """The place where tensors live: backend, compute dtype, training flag, and the tape.
+
+    >>> g = Graph(dtype="float64")
+    >>> x = g.tensor(3.0, requires_grad=True)
+    >>> y = x * x
+    >>> g.backward(y)
+    >>> float(y.data), float(x.grad)
+    (9.0, 6.0)
+
+    backend:   a name ("cpu", "reference", "gpu"), a Backend, or None for the default (``TINYNN_BACKEND``, else "cpu")
+    training:  what Dropout and BatchNormalization ask
+    dtype:     the compute dtype; parameters of another dtype are converted in ``parameter``, and nowhere else
+    gradients: False writes no tape (prediction): intermediate arrays live only as long as their tensors
+    listener:  called with each Parameter as soon as its gradient is complete, while backward still runs
+    """
+
+    def __init__(
+        self,
+        *,
+        backend: str | Backend | None = None,
+        training: bool = False,
+        dtype: str | np.dtype[Any] = "float32",
+        gradients: bool = True,
+        listener: Callable[[Parameter], None] | None = None,
+    ):
+        self.backend = backends.get(backend)
+        self.array_type = self.backend.array_type
+        self.training = training
+        self.dtype = np.dtype(dtype)
+        if self.dtype.kind != "f":
+            raise ValueError(f"Graph expects a floating-point dtype such as 'float32' or 'float64', got {dtype!r}")
+        self.gradients = gradients
+        self.listener = listener
+        self.tape: list[Function] = []
+        self.losses: list[Tensor] = []
+        """Scalars that layers add to the loss of the step, such as activity penalties."""
+        self.records: list[Record] = []
+        """What ``print(graph)`` shows after ``backward(loss, interior=True)``."""
+        self._parameters: dict[int, Tensor] = {}
+        self._leaves: list[Tensor] = []
+        self._calls: dict[int, int] = {}
+        self._accumulate = False
+
+    # -- tensors -----------------------------------------------------------------------------------------------------
+
+    def tensor(
+        self, value: ArrayLike, *, requires_grad: bool = False, dtype: str | None = None, name: str | None = None
+    ) -> Tensor:
+        """Open the graph with an array: numbers of any kind become the compute dtype, unless ``dtype`` says otherwise.
+
+        A float array of the right dtype is not copied, and never written to.
+        """
+        array = self.backend.asarray(value, dtype or self.dtype)
+        tensor = Tensor(array, self, requires_grad and self.gradients, name=name)
+        if tensor.requires_grad:
+            self._open(tensor)
+        return tensor
+
+    def parameter(self, variable: Variable) -> Tensor:
+        """The tensor of a parameter or buffer in this step: always the same one, so that its uses add up."""
+        tensor = self._parameters.get(id(variable))
+        if tensor is None:
+            data = variable.data
+            if data.dtype != self.dtype:
+                data = data.astype(self.dtype)
+            trained = self.gradients and variable.trainable
+            tensor = Tensor(data, self, trained, parameter=variable, name=variable.name)
+            self._parameters[id(variable)] = tensor
+            if trained:
+                self._open(tensor)
+        return tensor
+
+    def _open(self, leaf: Tensor) -> None:
+        """A leaf's gradient is complete once backward has passed the tape's length at its birth."""
+        leaf.position = len(self.tape)
+        self._leaves.append(leaf)
+
+    def empty(self, *shape: int) -> Array:
+        """An uninitialised array of the compute dtype, recycled where the backend does that."""
+        return self.backend.empty(shape, self.dtype)
+
+    # -- forward -----------------------------------------------------------------------------------------------------
+
+    def apply(self, function: Function, *inputs: Any) -> Tensor:
+        """Run a Function forward; write it on the tape where any input wants a gradient."""
+        tensors = [x if type(x) is Tensor else self._constant(function, x) for x in inputs]
+        data = function.forward(self, *[x.data for x in tensors])
+        if type(data) is not self.array_type:  # NumPy's reductions return scalars
+            data = self.backend.asarray(data, data.dtype)
+        output = Tensor(data, self)
+        for x in tensors:
+            if x.requires_grad:
+                output.requires_grad = True
+                function.output = output
+                output.function = function
+                function.inputs = tensors
+                self.tape.append(function)
+                break
+        else:
+            if function.keeps_input:
+                output.function = function
+                function.inputs = tensors
+        return output
+
+    def _constant(self, function: Function, value: Any) -> Tensor:
+        if isinstance(value, (bool, int, float, list, tuple, np.ndarray, np.generic, self.array_type)):
+            return Tensor(self.backend.asarray(value, self.dtype), self)
+        raise TypeError(f"{type(function).__name__} expects tensors, numbers or arrays, got {type(value).__name__}")
+
+    def call_index(self, layer: object) -> int:
+        """How many times this layer was called in this step before: a shared Dropout has a mask for every call."""
+        count = self._calls.get(id(layer), 0)
+        self._calls[id(layer)] = count + 1
+        return count
+
+    # -- backward ----------------------------------------------------------------------------------------------------
+
+    def backward(
+        self,
+        loss: Tensor,
+        *,
+        gradient: ArrayLike | None = None,
+        accumulate: bool = False,
+        interior: bool = False,
+    ) -> None:
+        """Give every leaf that the loss depends on its gradient, and spend the tape.
+
+        loss:       a tensor of one element, or of any shape if ``gradient`` (dL/dloss) is given
+        accumulate: add to the gradients that are there instead of replacing them
+        interior:   also keep the gradients of interior nodes, and a listing of all nodes for ``print(graph)``
+
+        A parameter's gradient lands in its optimizer's buffer, written once. Raises ValueError for a loss that is not
+        a scalar, RuntimeError for a loss that is not on this graph's tape (a second backward, or after ``reset``).
+        """
+        seed = self._seed(loss, gradient)
+        loss.pending = seed
+        self._accumulate = accumulate
+        tape, leaves = self.tape, self._leaves
+        listing = records(tape) if interior else []
+        try:
+            if loss.function is None:  # the loss is itself a leaf: dL/dL = 1
+                self._complete(loss)
+            while tape:
+                self._step_back(tape.pop(), interior)
+                while leaves and leaves[-1].position >= len(tape):
+                    self._complete(leaves.pop())
+        finally:
+            self.records = [record.with_gradient() for record in listing]
+            self.reset()
+
+    def _seed(self, loss: Tensor, gradient: ArrayLike | None) -> Array:
+        if not isinstance(loss, Tensor) or loss.graph is not self:
+            raise ValueError("backward expects a tensor of this graph, made by operations on graph.tensor(...)")
+        if not loss.requires_grad:
+            raise RuntimeError(
+                "this loss does not depend on anything that wants a gradient: "
+                "open an input with requires_grad=True, or use a parameter"
+            )
+        on_tape = loss.function is not None or loss in self._leaves
+        if not on_tape:
+            raise RuntimeError(
+                "the tape of this loss is spent: backward and reset empty it. Compute the loss again before the next "
+                "backward, or add the losses up and call backward once"
+            )
+        if gradient is None:
+            if loss.data.size != 1:
+                raise ValueError(
+                    f"backward expects a scalar loss, got shape {loss.shape}: take its sum() or mean(), "
+                    "or pass gradient=..."
+                )
+            return self.backend.full(loss.shape, 1.0, loss.data.dtype)
+        seed = self.backend.asarray(gradient, loss.data.dtype)
+        if seed.shape != loss.shape:
+            raise ValueError(f"backward expects a gradient of the loss's shape {loss.shape}, got {seed.shape}")
+        return seed.copy()
+
+    def _step_back(self, function: Function, interior: bool) -> None:
+        """One node: take its output's gradient, and hand the inputs theirs."""
+        output = function.output
+        assert output is not None
+        dy, output.pending = output.pending, None
+        if dy is not None:
+            if interior:
+                output.grad = dy.copy()
+            inputs = function.inputs
+            gradients = function.backward(self, dy)
+            if len(inputs) == 1 and not isinstance(gradients, (tuple, list)):
+                gradients = (gradients,)
+            for x, dx in zip(inputs, gradients, strict=True):
+                if dx is not None and x.requires_grad:
+                    if x.pending is None:
+                        x.pending = dx
+                    else:
+                        x.pending += dx
+        function.release()
+
+    def _complete(self, leaf: Tensor) -> None:
+        """Move a leaf's gradient to where its reader looks for it."""
+        gradient, leaf.pending = leaf.pending, None
+        if gradient is None:
+            return
+        if leaf.parameter is not None:
+            leaf.parameter.receive(gradient, self._accumulate)
+            leaf.grad = leaf.parameter.grad
+            if self.listener is not None:
+                self.listener(leaf.parameter)
+        elif self._accumulate and leaf.grad is not None:
+            leaf.grad += gradient
+        else:
+            leaf.grad = gradient
+
+    def gradients(self, function: Function) -> list[Array | None]:
+        """An array to write for each input of a function, None where nobody needs the gradient.
+
+        A parameter used for the first time in this backward gets its own gradient slot, so that the gradient is written
+        once, where the optimizer reads it; anything else gets a recycled array.
+        """
+        arrays: list[Array | None] = []
+        for x in function.inputs:
+            if not x.requires_grad:
+                arrays.append(None)
+            elif x.parameter is None or x.pending is not None or self._accumulate:
+                arrays.append(self.empty(*x.data.shape))
+            else:
+                slot = x.parameter.slot
+                usable = slot is not None and slot.dtype == self.dtype and not any(slot is a for a in arrays)
+                arrays.append(slot if usable else self.empty(*x.data.shape))
+        return arrays
+
+    def reset(self) -> None:
+        """Empty the tape and forget this step's tensors; the arrays go back to the backend."""
+        for function in self.tape:
+            if function.output is not None:
+                function.output.pending = None
+            function.release()
+        for leaf in self._leaves:
+            leaf.pending = None
+        self.tape.clear()
+        self._leaves.clear()
+        self._parameters.clear()
+        self._calls.clear()
+        self.losses.clear()
+
+    def __str__(self) -> str:
+        """A line per node: what it is, its value, and its gradient where ``backward(interior=True)`` kept it."""
+        return "\n".join(map(str, records(self.tape) or self.records)) or "Graph with an empty tape"

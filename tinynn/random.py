@@ -1,0 +1,112 @@
+"""Seeds and streams: which random numbers a model gets, whatever the backend and the number of threads.
+
+The k-th stream opened after ``set_seed(n)`` has the key ``(n, k)``. Inside a stream every parameter and every random
+layer has a sub-stream named by its path, and every training step its own counter, so adding a layer does not change
+the numbers of the others.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import secrets
+import zlib
+
+import numpy as np
+
+from tinynn.philox import random_bits
+from tinynn.typing import Shape
+
+_seed: int | None = None
+_streams = itertools.count()
+
+
+def set_seed(seed: int) -> None:
+    """Start the process's random numbers anew: models built from here on repeat those of any run with this seed.
+
+    ``seed`` is an integer from 0 to 2**32 - 1. Raises TypeError or ValueError for anything else.
+    """
+    global _seed, _streams
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+        raise TypeError(f"set_seed expects an integer, got {seed!r}")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"set_seed expects 0 <= seed < 2**32, got {seed}")
+    _seed, _streams = int(seed), itertools.count()
+
+
+def get_seed() -> int:
+    """The seed in force; without ``set_seed`` it is drawn from the operating system once per process."""
+    global _seed
+    if _seed is None:
+        _seed = secrets.randbits(32)
+    return _seed
+
+
+def substream(path: str) -> int:
+    """The 32-bit number of a sub-stream: the CRC-32 of its path."""
+    return zlib.crc32(path.encode())
+
+
+class Stream:
+    """The random numbers of one model: a key, and the step counter that makes every training step differ.
+
+    ``step`` is an array of one uint32, so that a recorded step can advance it on the device.
+    """
+
+    def __init__(self, seed: int | None = None, index: int | None = None):
+        self.seed = get_seed() if seed is None else seed
+        self.index = next(_streams) if index is None else index
+        self.step = np.zeros(1, np.uint32)
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self.seed, self.index
+
+    def advance(self) -> None:
+        """Go to the next step's numbers."""
+        self.step += 1
+
+    def generator(self, path: str, step: int = 0) -> Generator:
+        """Host-side numbers of one sub-stream: initial weights, shuffles."""
+        return Generator(self.key, substream(path), step)
+
+
+class Generator:
+    """Draws on the host from one sub-stream; the k-th call of a generator has the numbers of call k.
+
+    Weights and shuffles are always drawn here, in NumPy, and then moved, so that they are equal on every backend.
+    """
+
+    def __init__(self, key: tuple[int, int], substream: int, step: int = 0):
+        self.key, self.substream, self.step = key, substream, step
+        self.calls = itertools.count()
+
+    def bits(self, n: int) -> np.ndarray:
+        """n uniform 32-bit words."""
+        return random_bits(n, self.key, self.step, self.substream, next(self.calls))
+
+    def uniform(self, shape: Shape, low: float = 0.0, high: float = 1.0) -> np.ndarray:
+        """float64 values in [low, high), from 32 random bits each."""
+        u = self.bits(math.prod(shape)) * (1.0 / 2**32)
+        return np.asarray(low + (high - low) * u).reshape(shape)
+
+    def normal(self, shape: Shape, mean: float = 0.0, stddev: float = 1.0) -> np.ndarray:
+        """Box-Muller: sqrt(-2 ln u1) (cos, sin)(2 pi u2), with u1 in (0, 1]."""
+        n = math.prod(shape)
+        pairs = self.bits(2 * ((n + 1) // 2)).reshape(-1, 2)
+        u1, u2 = (pairs[:, 0] + 1.0) * (1.0 / 2**32), pairs[:, 1] * (1.0 / 2**32)
+        radius, angle = np.sqrt(-2.0 * np.log(u1)), (2.0 * np.pi) * u2
+        z = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(-1)[:n]
+        return (mean + stddev * z).reshape(shape)
+
+    def truncated_normal(self, shape: Shape, mean: float = 0.0, stddev: float = 1.0) -> np.ndarray:
+        """Normal values redrawn until they lie within two standard deviations."""
+        z = self.normal(shape).reshape(-1)
+        while (outside := np.flatnonzero(np.abs(z) > 2)).size:
+            z[outside] = self.normal((outside.size,))
+        return (mean + stddev * z).reshape(shape)
+
+    def permutation(self, n: int) -> np.ndarray:
+        """0..n-1 in random order: the order of n random keys (64 bits, so that ties do not matter)."""
+        words = self.bits(2 * n).astype(np.uint64)
+        return np.argsort(words[:n] << np.uint64(32) | words[n:], kind="stable")
