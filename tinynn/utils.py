@@ -25,7 +25,9 @@ def to_categorical(y: ArrayLike, num_classes: int | None = None, dtype: DTypeLik
     labels = _whole_numbers(np.asarray(y))
     if num_classes is None:
         if labels.size == 0:
-            raise ValueError("y is empty, so the number of classes is unknown; write to_categorical(y, num_classes=...)")
+            raise ValueError(
+                "y is empty, so the number of classes is unknown; write to_categorical(y, num_classes=...)"
+            )
         num_classes = int(labels.max()) + 1
     elif operator.index(num_classes) < 1:
         raise ValueError(f"num_classes is a positive whole number; got {num_classes}")
