@@ -68,6 +68,7 @@ def _whole_numbers(labels: NDArray[Any]) -> NDArray[Any]:
             f"y holds {labels.dtype} values; expected whole numbers from 0 "
             "(for names write names, y = np.unique(y, return_inverse=True))"
         )
+    labels = labels.astype(np.float64)
     _refuse(~np.isfinite(labels), labels, "is not a number of a class")
     _refuse(labels != np.floor(labels), labels, "is fractional; classes are whole numbers from 0")
     _refuse(np.abs(labels) >= 2.0**53, labels, "is too large to be the number of a class")

@@ -44,7 +44,9 @@ def decision_boundary(
     """
     a, b, z = np.asarray(x1, float), np.asarray(x2, float), np.asarray(scores, float)
     if a.ndim != 1 or b.ndim != 1 or z.size != a.size * b.size or z.size == 0:
-        raise ValueError(f"scores of shape {z.shape} do not fit x1 {a.shape} and x2 {b.shape}; expected {b.size} rows")
+        raise ValueError(
+            f"scores of shape {z.shape} do not fit x1 {a.shape} and x2 {b.shape}; expected {a.size * b.size} scores"
+        )
     z = z.reshape(b.size, a.size)
     reach = float(np.nanmax(np.abs(z - threshold))) or 1.0
     picture = figure(4.6, 4.4)
