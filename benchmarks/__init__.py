@@ -1,0 +1,8 @@
+"""Speed, measured honestly: ``python -m benchmarks`` times whole training steps against PyTorch.
+
+``cases/``   the table of named workloads, one file per row of the grid
+``worker``   one contender (tinynn, or PyTorch in one variant) alone in its own process
+``harness``  rounds of interleaved samples, guarded against other work on the machine
+``report``   medians of per-round ratios, the comparison of the losses, the table and the JSON
+``overhead`` microseconds of our own Python, apart from all arithmetic
+"""

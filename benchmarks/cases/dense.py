@@ -1,0 +1,81 @@
+"""Dense networks on MNIST: the two-layer classifiers of the courses, and one large enough for the matrix products."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from benchmarks.cases.base import Case, mnist_rows
+
+
+def ours(widths: Sequence[int], activation: str, optimizer: Callable[[Any], Any]) -> Callable[[], Any]:
+    """A compiled Sequential of Dense layers: the activation between, softmax at the end."""
+
+    def build() -> Any:
+        from tinynn import optim
+        from tinynn.layers import Dense
+        from tinynn.models import Sequential
+
+        model = Sequential()
+        for i, (n, units) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+            last = i == len(widths) - 2
+            model.add(Dense(units, activation="softmax" if last else activation, input_shape=None if i else (n,)))
+        model.compile(optimizer=optimizer(optim), loss="sparse_categorical_crossentropy")
+        return model
+
+    return build
+
+
+def theirs(widths: Sequence[int], activation: str) -> Callable[[], Any]:
+    """The same as a ``torch.nn.Sequential``; the softmax is part of the loss."""
+
+    def build() -> Any:
+        from torch import nn
+
+        modules: list[Any] = []
+        for n, units in zip(widths[:-1], widths[1:], strict=True):
+            modules += [nn.Linear(n, units), {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}[activation]()]
+        return nn.Sequential(*modules[:-1])
+
+    return build
+
+
+def adam(parameters: Any, **options: Any) -> Any:
+    import torch
+
+    return torch.optim.Adam(parameters, lr=1e-3, **options)
+
+
+def sgd(momentum: float) -> Callable[..., Any]:
+    def build(parameters: Any, **options: Any) -> Any:
+        import torch
+
+        return torch.optim.SGD(parameters, lr=0.01, momentum=momentum, **options)
+
+    return build
+
+
+def case(name: str, widths: Sequence[int], activation: str, optimizer: str, batch_size: int) -> Case:
+    """A row of the table; the optimizers are the two libraries' with equal numbers."""
+    our_optimizer, their_optimizer = {
+        "Adam": (lambda optim: optim.Adam(1e-3), adam),
+        "SGD": (lambda optim: optim.SGD(0.01), sgd(0.0)),
+        "SGD momentum 0.9": (lambda optim: optim.SGD(0.01, momentum=0.9), sgd(0.9)),
+    }[optimizer]
+    return Case(
+        name=name,
+        title=f"Dense {'-'.join(map(str, widths))} {activation}, {optimizer}, batch {batch_size}",
+        batch_size=batch_size,
+        data=mnist_rows,
+        ours=ours(widths, activation, our_optimizer),
+        theirs=theirs(widths, activation),
+        optimizer=their_optimizer,
+    )
+
+
+CASES = (
+    case("d1", (784, 10, 10), "sigmoid", "SGD", 100),
+    case("d5", (784, 512, 10), "relu", "SGD", 100),
+    case("mlp_adam", (784, 512, 512, 10), "relu", "Adam", 128),
+    case("mlp_sgd", (784, 512, 512, 10), "relu", "SGD momentum 0.9", 128),
+)
