@@ -1,0 +1,97 @@
+"""The one place that owns threads: how many this library uses, and through which of Numba's threading layers.
+
+Kernels never ask Numba for the number of threads (a question inside a compiled region would defeat Numba's
+cache); they receive `workers()` as an argument. The number changes speed only, never a byte of a result:
+work is cut by shape (DESIGN.md, "Same bytes").
+
+With the `omp` layer of GNU a process that has run a parallel kernel must not `fork` and run another one in the
+child; start such children with the `spawn` or `forkserver` method.
+"""
+
+import contextlib
+import functools
+import os
+import sys
+import threading
+
+
+def available_cores() -> int:
+    """Cores that this process may run on: its affinity mask where the system has one."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _default_count() -> int:
+    text = os.environ.get("TINYNN_NUM_THREADS")
+    if text is None:
+        return available_cores()
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"TINYNN_NUM_THREADS must be a positive whole number, got {text!r}")
+    return int(text)
+
+
+def _prepare_numba(wanted: int) -> None:
+    """Give Numba's pool room for `wanted` threads and prefer its OpenMP layer; a user's own settings stand.
+
+    Numba reads both once, from the environment. At least four threads, so that results with 1, 2 and 3 threads
+    can be compared on a small machine; threads that no kernel asks for are never started. OpenMP first, because
+    Numba's fallback, workqueue, is slower and refuses two Python threads at once.
+    """
+    os.environ.setdefault("NUMBA_THREADING_LAYER_PRIORITY", "omp tbb workqueue")
+    pool_is_ours = "NUMBA_NUM_THREADS" not in os.environ
+    if pool_is_ours:
+        os.environ["NUMBA_NUM_THREADS"] = str(max(4, available_cores(), wanted))
+    if "numba" in sys.modules:  # imported before us: let it read again, unless its pool is already running
+        from numba.core import config
+
+        try:
+            config.reload_config()
+        except RuntimeError:
+            os.environ["NUMBA_NUM_THREADS"] = str(config.NUMBA_NUM_THREADS)
+
+
+_count = _default_count()
+_prepare_numba(_count)
+
+import numba  # noqa: E402  (after its pool has been configured)
+
+_count = min(_count, numba.config.NUMBA_NUM_THREADS)
+_this_thread = threading.local()
+_one_at_a_time = threading.Lock()
+_no_lock = contextlib.nullcontext()
+
+
+def get_num_threads() -> int:
+    """Number of threads that kernels use."""
+    return _count
+
+
+def set_num_threads(n: int) -> None:
+    """Let kernels use `n` threads, in every Python thread of this process; results do not change."""
+    global _count
+    limit = numba.config.NUMBA_NUM_THREADS
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= limit:
+        raise ValueError(
+            f"set_num_threads: expected a whole number from 1 to {limit}, got {n!r}; "
+            "set the environment variable NUMBA_NUM_THREADS before the start for more"
+        )
+    _count = n
+
+
+def workers() -> int:
+    """Number of threads for the parallel kernel that is called next from this Python thread.
+
+    Numba keeps its own number per Python thread, so every thread is told once per change.
+    """
+    if getattr(_this_thread, "told", 0) != _count:
+        numba.set_num_threads(_count)
+        _this_thread.told = _count
+    return _this_thread.told
+
+
+@functools.cache
+def parallel_region() -> contextlib.AbstractContextManager:
+    """Context in which parallel kernels are called: a lock where the threading layer does not admit two callers."""
+    workers()  # starts the layer, so that it has a name
+    return _one_at_a_time if numba.threading_layer() == "workqueue" else _no_lock
