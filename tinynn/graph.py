@@ -48,7 +48,7 @@ class Graph:
         self.dtype = np.dtype(dtype)
         if self.dtype.kind != "f":
             raise ValueError(f"Graph expects a floating-point dtype such as 'float32' or 'float64', got {dtype!r}")
-        self.gradients = gradients
+        self.taping = gradients
         self.listener = listener
         self.tape: list[Function] = []
         self.losses: list[Tensor] = []
@@ -70,7 +70,7 @@ class Graph:
         A float array of the right dtype is not copied, and never written to.
         """
         array = self.backend.asarray(value, dtype or self.dtype)
-        tensor = Tensor(array, self, requires_grad and self.gradients, name=name)
+        tensor = Tensor(array, self, requires_grad and self.taping, name=name)
         if tensor.requires_grad:
             self._open(tensor)
         return tensor
@@ -82,7 +82,7 @@ class Graph:
             data = variable.data
             if data.dtype != self.dtype:
                 data = data.astype(self.dtype)
-            trained = self.gradients and variable.trainable
+            trained = self.taping and variable.trainable
             tensor = Tensor(data, self, trained, parameter=variable, name=variable.name)
             self._parameters[id(variable)] = tensor
             if trained:
