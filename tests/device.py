@@ -1,0 +1,194 @@
+"""A stand-in for device arrays: NumPy inside, CuPy's manners outside.
+
+Array code that runs over it runs without the host: every implicit copy to the host and every mix with NumPy arrays is a
+TypeError. It follows NumPy's protocols (NEP 13 and 18) as CuPy does, with CuPy's rules and a little stricter: reading a
+value back (``float``, ``if x``, a boolean mask that chooses elements) is refused, because a training step must not wait
+for the device.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from tinynn import backends
+from tinynn.backends import Backend
+from tinynn.backends.base import numbers
+
+SCALARS = (bool, int, float, np.generic)
+
+
+def host(value: Any) -> Any:
+    """The arguments of a device call with the arrays unwrapped; TypeError for a NumPy array among them."""
+    if isinstance(value, DeviceArray):
+        return value._host
+    if isinstance(value, np.ndarray):
+        raise TypeError(f"a device array does not mix with a numpy.ndarray of shape {value.shape}: move it first")
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(host, value))
+    return value
+
+
+def device(value: Any) -> Any:
+    """The results of a device call: arrays and NumPy scalars become device arrays."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return DeviceArray(np.asarray(value))
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(device, value))
+    return value
+
+
+def run(function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+    """Call on the device; an ``out`` that was given is the array that comes back."""
+    result = function(*host(tuple(args)), **{k: host(v) for k, v in kwargs.items()})
+    out = kwargs.get("out")
+    if out is None:
+        return device(result)
+    return out[0] if isinstance(out, tuple) and len(out) == 1 else out
+
+
+def method(name: str) -> Callable[..., Any]:
+    """The method of that name, on the device."""
+
+    def call(self: DeviceArray, *args: Any, **kwargs: Any) -> Any:
+        return run(getattr(self._host, name), args, kwargs)
+
+    call.__name__ = name
+    return call
+
+
+def refused(what: str) -> Callable[..., Any]:
+    """A method that would wait for the device."""
+
+    def call(self: DeviceArray, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(
+            f"{what} copies from the device to the host: a step must not wait for it (use backend.to_numpy)"
+        )
+
+    return call
+
+
+class DeviceArray(NDArrayOperatorsMixin):
+    """An array that lives elsewhere."""
+
+    def __init__(self, array: np.ndarray):
+        self._host = array
+
+    shape = property(lambda self: self._host.shape)
+    dtype = property(lambda self: self._host.dtype)
+    ndim = property(lambda self: self._host.ndim)
+    size = property(lambda self: self._host.size)
+    nbytes = property(lambda self: self._host.nbytes)
+    itemsize = property(lambda self: self._host.itemsize)
+    strides = property(lambda self: self._host.strides)
+    flags = property(lambda self: self._host.flags)
+    T = property(lambda self: DeviceArray(self._host.T))
+
+    __array__ = refused("numpy.asarray(x)")
+    __float__ = refused("float(x)")
+    __int__ = refused("int(x)")
+    __index__ = refused("x as an index or a count")
+    __bool__ = refused("the truth of x")
+    __iter__ = refused("iterating over x")
+    __contains__ = refused("'in x'")
+    item = refused("x.item()")
+    tolist = refused("x.tolist()")
+    tobytes = refused("x.tobytes()")
+
+    def __len__(self) -> int:
+        return len(self._host)
+
+    def __repr__(self) -> str:
+        return f"DeviceArray({self._host!r})"
+
+    # -- NumPy's protocols -------------------------------------------------------------------------------------------
+
+    def __array_ufunc__(self, ufunc: np.ufunc, kind: str, *inputs: Any, **kwargs: Any) -> Any:
+        if kind != "__call__":
+            raise TypeError(f"numpy.{ufunc.__name__}.{kind} does not run on the device: use the function instead")
+        unknown = set(kwargs) - {"out", "dtype", "casting", "axes", "axis"}
+        if unknown:
+            raise TypeError(f"numpy.{ufunc.__name__} has no {unknown} on the device")
+        for x in inputs:
+            if not isinstance(x, (DeviceArray, *SCALARS)):
+                raise TypeError(f"numpy.{ufunc.__name__}: a device array does not mix with {type(x).__name__}")
+        for x in kwargs.get("out", ()):
+            if not isinstance(x, DeviceArray):
+                raise TypeError(f"numpy.{ufunc.__name__}: out must be a device array, not {type(x).__name__}")
+        return run(ufunc, inputs, kwargs)
+
+    def __array_function__(self, function: Callable[..., Any], kinds: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        return run(function, args, kwargs)
+
+    # -- indexing ----------------------------------------------------------------------------------------------------
+
+    def __getitem__(self, index: Any) -> Any:
+        inner = checked_index(index)
+        parts = inner if isinstance(inner, tuple) else (inner,)
+        if any(isinstance(part, np.ndarray) and part.dtype == bool for part in parts):
+            raise TypeError("x[mask] must count the mask on the host: use numpy.where, or assign through the mask")
+        return device(self._host[inner])
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if not isinstance(value, (DeviceArray, *SCALARS)):
+            raise TypeError(f"a device array is assigned from device arrays and numbers, not {type(value).__name__}")
+        self._host[checked_index(index)] = host(value)
+
+    # -- methods -----------------------------------------------------------------------------------------------------
+
+    all, any, argmax, argmin, argsort = map(method, ("all", "any", "argmax", "argmin", "argsort"))
+    astype, clip, copy, cumsum, dot = map(method, ("astype", "clip", "copy", "cumsum", "dot"))
+    fill, flatten, max, mean, min = map(method, ("fill", "flatten", "max", "mean", "min"))
+    prod, ravel, repeat, reshape, round = map(method, ("prod", "ravel", "repeat", "reshape", "round"))
+    sort, squeeze, std, sum, swapaxes = map(method, ("sort", "squeeze", "std", "sum", "swapaxes"))
+    take, transpose, var, view, diagonal = map(method, ("take", "transpose", "var", "view", "diagonal"))
+
+
+def checked_index(index: Any) -> Any:
+    """An index of whole numbers, slices, None, ... and device arrays, unwrapped."""
+    for part in index if isinstance(index, tuple) else (index,):
+        if not (part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice, DeviceArray))):
+            raise TypeError(
+                f"a device array is indexed by numbers, slices and device arrays, not {type(part).__name__}"
+            )
+    return host(index)
+
+
+class DeviceModule(types.ModuleType):
+    """What ``cupy`` is to CuPy's arrays: NumPy's names, making and taking device arrays."""
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(np, name)
+        if isinstance(value, type) or not callable(value):
+            return value
+        return lambda *args, **kwargs: run(value, args, kwargs)
+
+
+def asarray(value: Any, dtype: Any) -> DeviceArray:
+    """The explicit way in."""
+    if isinstance(value, DeviceArray):
+        return value if value.dtype == dtype else value.astype(dtype)
+    return DeviceArray(np.array(numbers(value, dtype)))
+
+
+def to_numpy(value: Any) -> np.ndarray:
+    """The explicit way out."""
+    return value._host.copy() if isinstance(value, DeviceArray) else np.asarray(value)
+
+
+def device_backend() -> Backend:
+    """The reference kernels over device arrays."""
+    return replace(
+        backends.get("reference"),
+        name="device",
+        xp=DeviceModule("device"),
+        array_type=DeviceArray,
+        empty=lambda shape, dtype: DeviceArray(np.empty(shape, dtype)),
+        asarray=asarray,
+        to_numpy=to_numpy,
+    )
