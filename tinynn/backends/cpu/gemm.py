@@ -70,13 +70,14 @@ A_STRIDE = FLOAT * (DEPTH + LANES)
 B_PLACE = HIGH * A_STRIDE + FLOAT * 2 * PANEL
 PLAN_FIELDS = 20
 C_PLACE = B_PLACE + FLOAT * (TILE_COLUMNS * DEPTH + (LANES + 2) * PANEL)
-WORK_BYTES = C_PLACE + FLOAT * HIGH * PANEL
+WORK_BYTES = C_PLACE + FLOAT * HIGH * 2 * PANEL
 
 rows_high_wide = make_product(HIGH, 2, rows_adjacent=False)
 rows_high_slim = make_product(HIGH, 1, rows_adjacent=False)
 rows_middle_wide = make_product(MIDDLE, 2, rows_adjacent=False)
 rows_middle_slim = make_product(MIDDLE, 1, rows_adjacent=False)
 rows_low_wide = make_product(LOW, 2, rows_adjacent=False)
+rows_low_double = make_product(LOW, 4, rows_adjacent=False)
 rows_low_slim = make_product(LOW, 1, rows_adjacent=False)
 columns_wide = make_product(HIGH, 2, rows_adjacent=True)
 columns_slim = make_product(HIGH, 1, rows_adjacent=True)
@@ -87,31 +88,34 @@ copy_slim_part = make_copy(1, masked=True)
 transpose_square = make_transpose()
 load_plan = make_load_ints(PLAN_FIELDS)
 load_sum_plan = make_load_ints(8)
-sums_wide = make_column_sums(2, masked=False)
-sums_wide_part = make_column_sums(2, masked=True)
+sums_whole = make_column_sums(4, masked=False)
+sums_part = make_column_sums(4, masked=True)
+sums_small_part = make_column_sums(2, masked=True)
 DOT_ROWS, DOT_COLUMNS = 6, 2
 dots = make_dots(DOT_ROWS, DOT_COLUMNS)
 
 
 @compiled()
-def multiply_block(rows_adjacent, height, wide, a, sa, b, sb, depth, c, sc, addend, saddend):
+def multiply_block(rows_adjacent, height, width, a, sa, b, sb, depth, c, sc, addend, saddend):
     """One block of C by the micro-kernel of its shape."""
     if rows_adjacent:
-        if wide:
+        if width == PANEL:
             columns_wide(a, sa, b, sb, depth, c, sc, addend, saddend)
         else:
             columns_slim(a, sa, b, sb, depth, c, sc, addend, saddend)
     elif height == HIGH:
-        if wide:
+        if width == PANEL:
             rows_high_wide(a, sa, b, sb, depth, c, sc, addend, saddend)
         else:
             rows_high_slim(a, sa, b, sb, depth, c, sc, addend, saddend)
     elif height == MIDDLE:
-        if wide:
+        if width == PANEL:
             rows_middle_wide(a, sa, b, sb, depth, c, sc, addend, saddend)
         else:
             rows_middle_slim(a, sa, b, sb, depth, c, sc, addend, saddend)
-    elif wide:
+    elif width == 2 * PANEL:
+        rows_low_double(a, sa, b, sb, depth, c, sc, addend, saddend)
+    elif width == PANEL:
         rows_low_wide(a, sa, b, sb, depth, c, sc, addend, saddend)
     else:
         rows_low_slim(a, sa, b, sb, depth, c, sc, addend, saddend)
@@ -179,7 +183,7 @@ def multiply_tile(rows, columns, depth, a, a_row, a_col, b, b_row, b_col, c, c_r
     pack_a = columns > UNPACKED_COLUMNS
     packed_a, packed_b, block = work, work + B_PLACE, work + C_PLACE
     # Numba compiles a helper anew for every literal argument; these are no literals.
-    panel_stride, none = np.int64(PANEL * FLOAT), np.int64(0)
+    block_stride, none = np.int64(2 * PANEL * FLOAT), np.int64(0)
 
     for j in range(0, columns, PANEL):
         items = min(PANEL, columns - j)
@@ -206,10 +210,12 @@ def multiply_tile(rows, columns, depth, a, a_row, a_col, b, b_row, b_col, c, c_r
             pack_rows(a_block, a_row, height, depth, packed_a)
             a_block, a_stride = packed_a, A_STRIDE
 
-        for j in range(0, columns, PANEL):
+        j = 0
+        while j < columns:
             items = min(PANEL, columns - j)
-            wide = items > LANES
-            width = PANEL if wide else LANES
+            width = PANEL if items > LANES else LANES
+            if height == LOW and not pack_b and columns - j >= 2 * PANEL:
+                items = width = 2 * PANEL  # one row alone keeps too few chains going
             if pack_b or items < width:
                 b_block, b_stride = packed_b + j * depth * FLOAT, width * FLOAT
             else:
@@ -222,11 +228,12 @@ def multiply_tile(rows, columns, depth, a, a_row, a_col, b, b_row, b_col, c, c_r
             if direct:
                 place, place_stride, known, known_stride = target, c_row, other, add_row
             else:
-                place, place_stride, known, known_stride = block, panel_stride, none, none
-            multiply_block(rows_adjacent, height, wide, a_block, a_stride, b_block, b_stride, depth,
+                place, place_stride, known, known_stride = block, block_stride, none, none
+            multiply_block(rows_adjacent, height, width, a_block, a_stride, b_block, b_stride, depth,
                            place, place_stride, known, known_stride)  # fmt: skip
             if not direct:
-                store_part(block, panel_stride, inside_rows, items, target, c_row, c_col, other, add_row, add_col)
+                store_part(block, block_stride, inside_rows, items, target, c_row, c_col, other, add_row, add_col)
+            j += items
         i += height
 
 
@@ -383,12 +390,15 @@ def gemm_plain(c, a, b, row):
 @compiled()
 def sum_tile(a, stride, rows, columns, result):
     """Sums over the rows of a tile."""
-    for j in range(0, columns, PANEL):
+    step = 4 * LANES
+    for j in range(0, columns, step):
         here, there = a + j * FLOAT, result + j * FLOAT
-        if columns - j >= PANEL:
-            sums_wide(here, stride, rows, PANEL, there)
+        if columns - j >= step:
+            sums_whole(here, stride, rows, step, there)
+        elif columns - j <= step // 2:
+            sums_small_part(here, stride, rows, columns - j, there)
         else:
-            sums_wide_part(here, stride, rows, columns - j, there)
+            sums_part(here, stride, rows, columns - j, there)
 
 
 @entry_point("void(int64, int64, int64, int64)")
@@ -401,19 +411,28 @@ def sum_tiles(first, last, plan, work):
                  result + tile // strips * result_stride + j * FLOAT)  # fmt: skip
 
 
-@compiled(parallel=True)
-def run_parallel(function, tiles, plan, workers):
-    """Hand out the tiles of a plan that was made in Python."""
-    place = np.int64(plan.ctypes.data)
-    for worker in prange(workers):
-        w = np.int64(worker)
-        call_range(function, w * tiles // workers, (w + 1) * tiles // workers, place, place)
+@compiled()
+def make_sum_plan(result, a, piece, plan):
+    """Write what `sum_tiles` reads; return the number of tiles. Row i of the result is the sum of piece i."""
+    rows, columns = a.shape
+    strips = (columns + SUM_COLUMNS - 1) // SUM_COLUMNS
+    plan[0], plan[1], plan[2], plan[3] = rows, columns, np.int64(a.ctypes.data), a.strides[0]
+    plan[4], plan[5], plan[6], plan[7] = np.int64(result.ctypes.data), result.strides[0], piece, strips
+    return strips * ((rows + piece - 1) // piece)
 
 
 @compiled()
-def run_serial(function, tiles, plan):
+def sums_serial(result, a, piece, plan, function):
+    call_range(function, 0, make_sum_plan(result, a, piece, plan), np.int64(plan.ctypes.data), 0)
+
+
+@compiled(parallel=True)
+def sums_parallel(result, a, piece, plan, function, workers):
+    tiles = make_sum_plan(result, a, piece, plan)
     place = np.int64(plan.ctypes.data)
-    call_range(function, 0, tiles, place, place)
+    for worker in prange(workers):
+        w = np.int64(worker)
+        call_range(function, w * tiles // workers, (w + 1) * tiles // workers, place, 0)
 
 
 _TARGET = types.Array(types.float32, 2, "A", aligned=False)
@@ -424,19 +443,34 @@ _PLAN = types.Array(types.int64, 1, "C")
 _SIGNATURE = (_TARGET, _SOURCE, _SOURCE, types.boolean, types.boolean, _BIAS, types.boolean, _PLAN, _WORK, types.int64)
 
 
+_SUM_SIGNATURE = (_TARGET, _SOURCE, types.int64, _PLAN, types.int64)
+
+
 @functools.cache
 def _serial():
     """The compiled product; one signature for all layouts, so that a view does not start the compiler again."""
-    gemm_serial.compile(_SIGNATURE)
-    gemm_serial.disable_compile()
-    return gemm_serial
+    return _only(gemm_serial, _SIGNATURE)
 
 
 @functools.cache
 def _parallel():
-    gemm_parallel.compile((*_SIGNATURE, types.int64))
-    gemm_parallel.disable_compile()
-    return gemm_parallel
+    return _only(gemm_parallel, (*_SIGNATURE, types.int64))
+
+
+@functools.cache
+def _sums_serial():
+    return _only(sums_serial, _SUM_SIGNATURE)
+
+
+@functools.cache
+def _sums_parallel():
+    return _only(sums_parallel, (*_SUM_SIGNATURE, types.int64))
+
+
+def _only(dispatcher, signature):
+    dispatcher.compile(signature)
+    dispatcher.disable_compile()
+    return dispatcher
 
 
 class _Workspace(threading.local):
@@ -516,24 +550,20 @@ def column_sums(out, a) -> None:
     piece = max(SUM_ROWS, -(-rows // SUM_PIECES))
     pieces = -(-rows // piece)
     if pieces == 1:
-        _sum_rows(out.ctypes.data, 0, a.ctypes.data, a.strides[0], rows, columns, rows)
+        _sum_pieces(out.reshape(1, columns), a, piece)
         return
     space = _workspace
-    if len(space.partial) < pieces * columns:
+    if space.partial.size < pieces * columns:
         space.partial = np.empty(pieces * columns, np.float32)
-    partial = space.partial.ctypes.data
-    _sum_rows(partial, FLOAT * columns, a.ctypes.data, a.strides[0], rows, columns, piece)
-    _sum_rows(out.ctypes.data, 0, partial, FLOAT * columns, pieces, columns, pieces)
+    partial = space.partial[: pieces * columns].reshape(pieces, columns)
+    _sum_pieces(partial, a, piece)
+    _sum_pieces(out.reshape(1, columns), partial, pieces)
 
 
-def _sum_rows(result, result_stride, a, stride, rows, columns, piece) -> None:
-    """One sum per piece of rows and column; addresses and byte strides."""
-    strips = -(-columns // SUM_COLUMNS)
-    tiles = strips * -(-rows // piece)
-    plan = _workspace.plan
-    plan[:8] = rows, columns, a, stride, result, result_stride, piece, strips
-    if tiles == 1 or rows * columns < SUM_SERIAL_BELOW or threads.get_num_threads() == 1:
-        run_serial(sum_tiles(), tiles, plan)
+def _sum_pieces(result, a, piece) -> None:
+    """Row i of the result is the sum of the i-th `piece` rows of a."""
+    if a.size < SUM_SERIAL_BELOW or threads.get_num_threads() == 1:
+        _sums_serial()(result, a, piece, _workspace.plan, sum_tiles())
         return
     with threads.parallel_region():
-        run_parallel(sum_tiles(), tiles, plan, threads.workers())
+        _sums_parallel()(result, a, piece, _workspace.plan, sum_tiles(), threads.workers())

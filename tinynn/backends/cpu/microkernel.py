@@ -300,10 +300,10 @@ def make_transpose(lanes: int = BLOCK.lanes):
 def make_column_sums(vectors: int, masked: bool, lanes: int = BLOCK.lanes):
     """Sums over rows of up to `vectors` * lanes columns: sums(a, a_stride, rows, columns, result).
 
-    Four chains, over the rows 0, 4, 8 .., 1, 5, 9 .., and so on, added pairwise at the end. Without `masked`,
-    columns is not looked at and whole vectors are read and written.
+    Eight accumulators: `chains` chains per vector, each over every `chains`-th row, added in order at the end.
+    Without `masked`, columns is not looked at and whole vectors are read and written.
     """
-    chains = 4
+    chains = 8 // vectors
 
     @intrinsic
     def sums(typingctx, a, a_stride, rows, columns, result):
@@ -329,8 +329,9 @@ def make_column_sums(vectors: int, masked: bool, lanes: int = BLOCK.lanes):
             carried = emit_loop(builder, rows, chains, carried, add_rows(chains))
             totals = emit_loop(builder, rows, 1, carried, add_rows(1))[2:]
             for q, offset in enumerate(offsets):
-                first, second, third, fourth = totals[q::vectors]
-                total = builder.fadd(builder.fadd(first, second), builder.fadd(third, fourth))
+                total = totals[q]
+                for other in totals[q + vectors :: vectors]:
+                    total = builder.fadd(total, other)
                 if masked:
                     v.masked_store(total, v.address(result, offset), masks[q])
                 else:
