@@ -15,7 +15,6 @@ from tinynn.function import Function
 from tinynn.graph import Graph
 from tinynn.layers.base import Layer
 from tinynn.parameter import Parameter, Variable
-from tinynn.random import Stream
 from tinynn.tensor import Tensor
 from tinynn.typing import Array
 
@@ -61,7 +60,7 @@ class Problem:
         self,
         leaves: list[Leaf],
         run: Callable[[CheckGraph, list[np.ndarray]], Evaluation],
-        owner: Any,
+        owner: Layer | None,
         sizes: Mapping[int, str],
         seed: int,
         **options: Any,
@@ -115,9 +114,9 @@ class Problem:
 class State:
     """Whatever a forward pass may change in layers: running statistics and the steps of random streams."""
 
-    def __init__(self, owner: Any):
-        layers = list(layers_of(owner))
-        streams: list[Stream] = [s for s in (getattr(x, "stream", None) for x in (owner, *layers)) if s is not None]
+    def __init__(self, owner: Layer | None):
+        layers = [] if owner is None else list(layers_of(owner))
+        streams = [layer.stream for layer in layers if layer.stream is not None]
         buffers = [v for layer in layers for v in layer.variables() if not isinstance(v, Parameter)]
         self.steps = {id(s): (s, s.step.copy()) for s in streams}
         self.buffers = {id(b): (b, b.data.copy()) for b in buffers}
@@ -129,15 +128,11 @@ class State:
             buffer.data[...] = data
 
 
-def layers_of(owner: Any) -> Iterator[Layer]:
-    """A layer and all layers inside it, or all layers of a model."""
-    if isinstance(owner, Layer):
-        yield owner
-        for inner in owner.layers_inside():
-            yield from layers_of(inner)
-    else:
-        for layer in getattr(owner, "layers", ()):
-            yield from layers_of(layer)
+def layers_of(layer: Layer) -> Iterator[Layer]:
+    """A layer and all layers inside it, at any depth."""
+    yield layer
+    for inner in layer.layers_inside():
+        yield from layers_of(inner)
 
 
 # -- the kinds of target ---------------------------------------------------------------------------------------------
@@ -145,8 +140,9 @@ def layers_of(owner: Any) -> Iterator[Layer]:
 
 def problem_of(target: Any, batch: Sequence[Any], training: bool, backend: str | Backend | None, seed: int) -> Problem:
     """The problem of a Function, a callable of tensors, a Layer or a compiled model."""
-    if hasattr(target, "total_loss"):
-        backend = target.backend if backend is None else backend
+    if backend is None and isinstance(target, Layer):
+        backend = getattr(target, "backend", None)  # a model's own
+    if hasattr(target, "total_loss") and len(batch) != 1:  # with an input alone, a model is a layer
         return of_model(target, batch, seed, training=training, backend=backend)
     if isinstance(target, Layer):
         return of_layer(target, batch, seed, training=training, backend=backend)
