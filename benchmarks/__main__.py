@@ -51,6 +51,13 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+NO_TORCH = """the benchmarks compare with PyTorch, which is not installed; install it with
+  python -m pip install -c tests/constraints.txt "tinynn-np[oracle]"
+or, in a clone,
+  python -m pip install -c tests/constraints.txt -e ".[oracle]"
+"""
+
+
 def main(argv: list[str] | None = None) -> int:
     args = arguments(argv)
     if args.list:
@@ -65,44 +72,37 @@ def main(argv: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     if importlib.util.find_spec("torch") is None:
-        print(
-            "the benchmarks compare with PyTorch, which is not installed; install it with\n"
-            '  python -m pip install -c tests/constraints.txt "tinynn-np[oracle]"\n'
-            "or, in a clone,\n"
-            '  python -m pip install -c tests/constraints.txt -e ".[oracle]"',
-            file=sys.stderr,
-        )
+        print(NO_TORCH, end="", file=sys.stderr)
         return 2
+    try:
+        return run(args, names)
+    except harness.Failed as failure:
+        print(failure, file=sys.stderr)
+        return 2
+
+
+def run(args: argparse.Namespace, names: list[str]) -> int:
+    """Measure every case with every number of threads; the JSON is written after each: Ctrl-C loses nothing."""
     now = datetime.now(UTC)
-    result = {
+    rows: list[report.Row] = []
+    result: report.Row = {
         "date": now.isoformat(timespec="seconds"),
         "machine": machine.describe(),
         "versions": machine.versions(),
         "settings": {"rounds": args.rounds, "seconds": args.seconds, "compile": args.compile},
-        "rows": [],
+        "rows": rows,
     }
     output = args.output or RESULTS / f"training-{now:%Y%m%d-%H%M%S}.json"
     output.parent.mkdir(parents=True, exist_ok=True)
+    options = {"rounds": args.rounds, "seconds": args.seconds, "compiled": args.compile, "retries": args.retries}
     print(report.heading(result), end="\n\n", flush=True)
     for threads in args.threads:
         for name in names:
-            try:
-                measured = harness.measure(
-                    name,
-                    threads,
-                    rounds=args.rounds,
-                    seconds=args.seconds,
-                    compiled=args.compile,
-                    retries=args.retries,
-                )
-            except harness.Failed as failure:
-                print(f"{name} with {threads} threads could not be measured:\n{failure}", file=sys.stderr)
-                return 2
-            result["rows"].append(report.row(measured))
-            print(report.details(result["rows"][-1]), flush=True)
-            output.write_text(json.dumps(result, indent=1) + "\n")  # after every row: an interrupted run is not lost
-    print(f"\n{report.table(result['rows'])}\n\nwritten to {output}")
-    return 0 if all(row["losses"]["agree"] for row in result["rows"]) else 1
+            rows.append(report.row(harness.measure(name, threads, **options)))
+            print(report.details(rows[-1]), flush=True)
+            output.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"\n{report.table(rows)}\n\nwritten to {output}")
+    return 0 if all(row["losses"]["agree"] for row in rows) else 1
 
 
 if __name__ == "__main__":

@@ -68,6 +68,7 @@ class Worker:
 
     def __init__(self, case_name: str, contender: str, threads: int):
         count = str(threads)
+        self.label = f"{case_name} with {threads} thread{'s' * (threads > 1)}, contender {contender}"
         pools = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
         paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {
@@ -91,16 +92,16 @@ class Worker:
             self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
-            raise Failed(f"the worker ended without an answer, exit code {self.process.wait()}")
+            raise Failed(f"{self.label}: the worker ended without an answer, exit code {self.process.wait()}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
-            raise Failed(answer["error"])
+            raise Failed(f"{self.label}:\n{answer['error']}")
         return answer
 
     def prepare(self, weights: Path, threads: int) -> None:
         got = self.ask(do="prepare", weights=str(weights))["threads"]
         if got != threads:
-            raise Failed(f"the worker runs {got} threads instead of {threads}")
+            raise Failed(f"{self.label}: the worker runs {got} threads instead of {threads}")
 
     def run(self, steps: int) -> Sample:
         return Sample(**self.ask(do="run", steps=steps))
