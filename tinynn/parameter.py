@@ -47,7 +47,8 @@ class Variable:
         if self._data is None:
             if self.stream is None:
                 self.stream = Stream()
-            values = self.initializer(self.shape, self.stream.generator(self.name or "variable"))
+            generator = self.stream.generator(self.name or "variable", dtype=self.dtype)
+            values = self.initializer(self.shape, generator)
             self._data = self._home().asarray(np.asarray(values, self.dtype), self.dtype)
         return self._data
 

@@ -38,9 +38,24 @@ def philox(counter: tuple[Array, Array, Array, Array], key: tuple[int, int]) -> 
     return c0, c1, c2, c3
 
 
-def random_bits(n: int, key: tuple[int, int], step: int, substream: int, call: int = 0) -> np.ndarray:
-    """The first ``n`` 32-bit words of one draw, on the host: counter = (element // 4, step, substream, call)."""
-    block = np.arange((n + 3) // 4, dtype=np.uint64)
+CHUNK = 1 << 14
+"""Blocks computed at a time: their uint64 words stay in the cache, and a large draw needs no large temporary."""
+
+
+def random_bits(
+    n: int, key: tuple[int, int], step: int, substream: int, call: int = 0, first_block: int = 0
+) -> np.ndarray:
+    """``n`` 32-bit words of one draw, on the host: counter = (element // 4, step, substream, call).
+
+    They are the words of blocks ``first_block`` and on, so a part of a draw can be computed alone.
+    """
+    blocks = (n + 3) // 4
+    result = np.empty((blocks, 4), np.uint32)
     rest = tuple(np.uint64(word & 0xFFFFFFFF) for word in (step, substream, call))
-    words = philox((block, *(np.full_like(block, word) for word in rest)), key)
-    return np.stack(words, axis=1).reshape(-1)[:n].astype(np.uint32)
+    for start in range(0, blocks, CHUNK):
+        stop = min(start + CHUNK, blocks)
+        block = np.arange(first_block + start, first_block + stop, dtype=np.uint64)
+        words = philox((block, *(np.full_like(block, word) for word in rest)), key)
+        for column, word in enumerate(words):
+            result[start:stop, column] = word
+    return result.reshape(-1)[:n]

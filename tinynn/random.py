@@ -11,11 +11,19 @@ import itertools
 import math
 import secrets
 import zlib
+from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from tinynn.philox import random_bits
 from tinynn.typing import Shape
+
+DType: TypeAlias = Any
+"""Whatever ``numpy.dtype`` understands."""
+
+PIECE = 1 << 16
+"""Values computed at a time in float64; a multiple of the four words of a Philox block."""
 
 _seed: int | None = None
 _streams = itertools.count()
@@ -66,47 +74,81 @@ class Stream:
         """Go to the next step's numbers."""
         self.step += 1
 
-    def generator(self, path: str, step: int = 0) -> Generator:
+    def generator(self, path: str, step: int = 0, dtype: DType = "float64") -> Generator:
         """Host-side numbers of one sub-stream: initial weights, shuffles."""
-        return Generator(self.key, substream(path), step)
+        return Generator(self.key, substream(path), step, dtype)
 
 
 class Generator:
     """Draws on the host from one sub-stream; the k-th call of a generator has the numbers of call k.
 
-    Weights and shuffles are always drawn here, in NumPy, and then moved, so that they are equal on every backend.
+    Weights and shuffles are always drawn here, in NumPy, and then moved, so that they are equal on every backend. The
+    values are computed in float64, piece by piece, and kept in ``dtype``: a hundred million float32 weights need no
+    float64 copy, and are those of the float64 draw, rounded.
     """
 
-    def __init__(self, key: tuple[int, int], substream: int, step: int = 0):
+    def __init__(self, key: tuple[int, int], substream: int, step: int = 0, dtype: DType = "float64"):
         self.key, self.substream, self.step = key, substream, step
+        self.dtype = np.dtype(dtype)
         self.calls = itertools.count()
 
     def bits(self, n: int) -> np.ndarray:
         """n uniform 32-bit words."""
         return random_bits(n, self.key, self.step, self.substream, next(self.calls))
 
+    def _pieces(self, n: int) -> Iterator[tuple[int, int, np.ndarray]]:
+        """(start, stop, words) of one draw of n values, one word a value and an even number of words a piece."""
+        call = next(self.calls)
+        for start in range(0, n, PIECE):
+            stop = min(start + PIECE, n)
+            words = stop - start + (stop - start) % 2
+            yield start, stop, random_bits(words, self.key, self.step, self.substream, call, start // 4)
+
     def uniform(self, shape: Shape, low: float = 0.0, high: float = 1.0) -> np.ndarray:
-        """float64 values in [low, high), from 32 random bits each."""
-        u = self.bits(math.prod(shape)) * (1.0 / 2**32)
-        return np.asarray(low + (high - low) * u).reshape(shape)
+        """Values in [low, high), from 32 random bits each (in float32 one may be rounded up to ``high``)."""
+        values = np.empty(math.prod(shape), self.dtype)
+        for start, stop, words in self._pieces(values.size):
+            values[start:stop] = low + (high - low) * (words[: stop - start] * (1.0 / 2**32))
+        return values.reshape(shape)
 
     def normal(self, shape: Shape, mean: float = 0.0, stddev: float = 1.0) -> np.ndarray:
         """Box-Muller: sqrt(-2 ln u1) (cos, sin)(2 pi u2), with u1 in (0, 1]."""
-        n = math.prod(shape)
-        pairs = self.bits(2 * ((n + 1) // 2)).reshape(-1, 2)
-        u1, u2 = (pairs[:, 0] + 1.0) * (1.0 / 2**32), pairs[:, 1] * (1.0 / 2**32)
-        radius, angle = np.sqrt(-2.0 * np.log(u1)), (2.0 * np.pi) * u2
-        z = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(-1)[:n]
-        return (mean + stddev * z).reshape(shape)
+        values = np.empty(math.prod(shape), self.dtype)
+        for start, stop, words in self._pieces(values.size):
+            values[start:stop] = mean + stddev * box_muller(words)[: stop - start]
+        return values.reshape(shape)
 
     def truncated_normal(self, shape: Shape, mean: float = 0.0, stddev: float = 1.0) -> np.ndarray:
         """Normal values redrawn until they lie within two standard deviations."""
-        z = self.normal(shape).reshape(-1)
-        while (outside := np.flatnonzero(np.abs(z) > 2)).size:
-            z[outside] = self.normal((outside.size,))
-        return (mean + stddev * z).reshape(shape)
+        values = np.empty(math.prod(shape), self.dtype)
+        pieces = []
+        for start, stop, words in self._pieces(values.size):
+            z = box_muller(words)[: stop - start]
+            values[start:stop] = mean + stddev * z
+            pieces.append(start + np.flatnonzero(np.abs(z) > 2))
+        outside = np.concatenate(pieces) if pieces else np.empty(0, np.intp)
+        while outside.size:
+            z = self._double().normal((outside.size,))
+            values[outside] = mean + stddev * z
+            outside = outside[np.abs(z) > 2]
+        return values.reshape(shape)
+
+    def _double(self) -> Generator:
+        """The same draws in float64: the calls are counted together."""
+        double = Generator(self.key, self.substream, self.step)
+        double.calls = self.calls
+        return double
 
     def permutation(self, n: int) -> np.ndarray:
         """0..n-1 in random order: the order of n random keys (64 bits, so that ties do not matter)."""
         words = self.bits(2 * n).astype(np.uint64)
         return np.argsort(words[:n] << np.uint64(32) | words[n:], kind="stable")
+
+
+def box_muller(words: np.ndarray) -> np.ndarray:
+    """Standard normal values from an even number of 32-bit words, one value a word."""
+    u1, u2 = (words[0::2] + 1.0) * (1.0 / 2**32), words[1::2] * (1.0 / 2**32)
+    radius, angle = np.sqrt(-2.0 * np.log(u1)), (2.0 * np.pi) * u2
+    z = np.empty(words.size)
+    z[0::2], z[1::2] = radius * np.cos(angle), radius * np.sin(angle)
+    return z
