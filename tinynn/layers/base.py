@@ -26,6 +26,7 @@ class Symbol:
         inputs: Sequence[Symbol] = (),
         name: str | None = None,
         dtype: str | None = None,
+        takes_list: bool = False,
     ):
         self.shape = tuple(shape)
         """Without the batch axis."""
@@ -33,6 +34,8 @@ class Symbol:
         self.inputs = list(inputs)
         self.name = name
         self.dtype = dtype
+        self.takes_list = takes_list
+        """Whether the layer was called with a list, as Add and Concatenate are."""
 
     def __repr__(self) -> str:
         made = f" made by {self.layer.name}" if self.layer is not None else ""
@@ -101,9 +104,10 @@ class Layer:
         """Apply to a Tensor (compute) or a Symbol (write down), or a list of either; builds at the first call."""
         first = x[0] if isinstance(x, (list, tuple)) and x else x
         if isinstance(first, Symbol):
-            inputs = list(x) if isinstance(x, (list, tuple)) else [x]
+            many = isinstance(x, (list, tuple))
+            inputs = list(x) if many else [x]
             shapes = [s.shape for s in inputs]
-            return Symbol(self.ensure_built(shapes if isinstance(x, (list, tuple)) else shapes[0]), self, inputs)
+            return Symbol(self.ensure_built(shapes if many else shapes[0]), self, inputs, takes_list=many)
         if not isinstance(first, Tensor):
             raise TypeError(
                 f"layer '{self.label}' expects a Tensor, got {type(first).__name__}: open a graph first, "
@@ -210,12 +214,13 @@ class Layer:
     def bind(self, stream: Stream, path: str, backend: Any = None) -> None:
         """Give this layer, its variables and inner layers their random stream and their paths."""
         self.stream, self.path = stream, path
+        prefix = f"{path}/" if path else ""
         for key, value in walk(vars(self)):
             if isinstance(value, Layer):
-                value.bind(stream, f"{path}/{value.name or key}", backend)
+                value.bind(stream, f"{prefix}{value.name or key}", backend)
                 value.owns_stream = False
             elif isinstance(value, Variable):
-                value.name = f"{path}/{key}"
+                value.name = f"{prefix}{key}"
                 if value.stream is None or not value.drawn:
                     value.stream = stream
                 if backend is not None and not value.drawn:

@@ -1,0 +1,70 @@
+"""tinynn: neural networks from scratch, readable and fast, on NumPy and Numba (CPU) or CuPy (NVIDIA GPUs).
+
+>>> import tinynn as nn
+>>> from tinynn import Sequential, layers as L
+>>> model = Sequential([L.Dense(10, activation="softmax", input_shape=(784,))])
+>>> model.count_params()
+7850
+
+Top-down: ``models`` train ``layers``, which are made of hand-differentiated Functions (``ops`` and the layers' own
+files), which a ``Graph`` runs on one of the ``backends``.
+"""
+
+from tinynn import (
+    constraints,
+    data,
+    datasets,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    ops,
+    optim,
+    plots,
+    random,
+    regularizers,
+    schedules,
+    utils,
+)
+from tinynn.function import Function
+from tinynn.graph import Graph
+from tinynn.layers import Input, Layer
+from tinynn.models import Model, Sequential, callbacks, gradcheck
+from tinynn.parameter import Buffer, Parameter
+from tinynn.random import set_seed
+from tinynn.tensor import Tensor
+
+__version__ = "0.1.0"
+
+optimizers = optim
+"""Keras's name for ``optim``."""
+
+__all__ = [
+    "Buffer",
+    "Function",
+    "Graph",
+    "Input",
+    "Layer",
+    "Model",
+    "Parameter",
+    "Sequential",
+    "Tensor",
+    "callbacks",
+    "constraints",
+    "data",
+    "datasets",
+    "gradcheck",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "ops",
+    "optim",
+    "optimizers",
+    "plots",
+    "random",
+    "regularizers",
+    "schedules",
+    "set_seed",
+    "utils",
+]

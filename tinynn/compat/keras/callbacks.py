@@ -1,0 +1,3 @@
+"""keras.callbacks"""
+
+from tinynn.models.callbacks import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""keras.constraints"""
+
+from tinynn.constraints import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""keras.initializers"""
+
+from tinynn.initializers import *  # noqa: F403

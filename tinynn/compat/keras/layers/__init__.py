@@ -1,0 +1,3 @@
+"""keras.layers"""
+
+from tinynn.layers import *  # noqa: F403

@@ -1,0 +1,5 @@
+"""keras.layers.core"""
+
+from tinynn.layers import Activation, Dense, Dropout, Flatten, Lambda, Permute, RepeatVector, Reshape
+
+__all__ = ["Activation", "Dense", "Dropout", "Flatten", "Lambda", "Permute", "RepeatVector", "Reshape"]

@@ -1,0 +1,3 @@
+"""keras.losses"""
+
+from tinynn.losses import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""keras.metrics"""
+
+from tinynn.metrics import *  # noqa: F403

@@ -1,0 +1,5 @@
+"""keras.models"""
+
+from tinynn import Model, Sequential
+
+__all__ = ["Model", "Sequential"]

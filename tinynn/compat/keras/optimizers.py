@@ -1,0 +1,3 @@
+"""keras.optimizers"""
+
+from tinynn.optim import *  # noqa: F403

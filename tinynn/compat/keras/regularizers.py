@@ -1,0 +1,3 @@
+"""keras.regularizers"""
+
+from tinynn.regularizers import *  # noqa: F403

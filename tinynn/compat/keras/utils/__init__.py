@@ -1,0 +1,3 @@
+"""keras.utils"""
+
+from tinynn.utils import *  # noqa: F403

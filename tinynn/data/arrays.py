@@ -1,0 +1,66 @@
+"""Arrays in host memory, cut into batches and brought to the backend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinynn.backends import Backend
+from tinynn.typing import Array, ArrayLike
+
+Rows = slice | np.ndarray
+
+
+def host_array(value: ArrayLike, what: str) -> np.ndarray:
+    """A NumPy array of real numbers from arrays, nested lists or pandas frames; a memory map stays one.
+
+    Raises TypeError for text, objects and complex numbers, ValueError for rows of different length; ``what`` names the
+    argument in the message.
+    """
+    if hasattr(value, "graph") and hasattr(value, "numpy"):  # a Tensor
+        value = value.numpy()
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{what} expects rows of one length: {error}") from None
+    if array.dtype.kind not in "fiub":
+        hint = {
+            "O": "its rows have different lengths, or it holds text or None",
+            "U": "text has to become numbers first (a vocabulary, or one-hot columns)",
+            "S": "text has to become numbers first (a vocabulary, or one-hot columns)",
+            "c": "take .real or .imag, or stack both as features",
+        }.get(array.dtype.kind, "convert it with .astype('float32')")
+        raise TypeError(f"{what} expects numbers, got an array of dtype {array.dtype}: {hint}")
+    return array
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """A data set in host memory: x, and where they exist labels y and one weight per row."""
+
+    x: np.ndarray
+    y: np.ndarray | None = None
+    weights: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def part(self, rows: Rows) -> Arrays:
+        """Some of the rows."""
+        return Arrays(*(None if a is None else a[rows] for a in (self.x, self.y, self.weights)))  # type: ignore[arg-type]
+
+
+def rows_of(order: np.ndarray | None, batch: int, batch_size: int, total: int) -> Rows:
+    """The rows of one batch: a slice of the data as they lie, or of a shuffled order."""
+    start, stop = batch * batch_size, min((batch + 1) * batch_size, total)
+    return slice(start, stop) if order is None else order[start:stop]
+
+
+def fetch(array: np.ndarray, rows: Rows, backend: Backend, dtype: Any) -> Array:
+    """These rows as a contiguous array of the backend."""
+    part = array[rows] if isinstance(rows, slice) else array.take(rows, axis=0)
+    if part.dtype != dtype or not part.flags.c_contiguous:
+        part = np.ascontiguousarray(part, dtype)
+    return backend.asarray(part, dtype)

@@ -1,0 +1,103 @@
+"""Callbacks: what happens around epochs and batches, in Keras's order of calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tinynn.models.model import Model
+
+Logs = dict[str, float]
+
+
+class Callback:
+    """The base of all callbacks: every hook does nothing.
+
+    ``self.model`` is the model; ``self.params`` holds epochs, steps, verbose and seed. ``logs`` maps names such as
+    "loss", "accuracy" and "val_loss" to numbers: running means at the end of a batch, final values at the end of an
+    epoch. Setting ``self.model.stop_training = True`` ends ``fit`` after the current epoch.
+    """
+
+    model: Model
+    params: dict[str, Any]
+
+    def set_model(self, model: Model) -> None:
+        self.model = model
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        self.params = params
+
+    def on_train_begin(self, logs: Logs | None = None) -> None: ...
+    def on_train_end(self, logs: Logs | None = None) -> None: ...
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None: ...
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None: ...
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_test_begin(self, logs: Logs | None = None) -> None: ...
+    def on_test_end(self, logs: Logs | None = None) -> None: ...
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_predict_begin(self, logs: Logs | None = None) -> None: ...
+    def on_predict_end(self, logs: Logs | None = None) -> None: ...
+    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+
+
+class LambdaCallback(Callback):
+    """Hooks from functions: ``LambdaCallback(on_epoch_end=lambda epoch, logs: print(epoch, logs))``."""
+
+    def __init__(
+        self,
+        on_epoch_begin: Callable[..., Any] | None = None,
+        on_epoch_end: Callable[..., Any] | None = None,
+        on_train_begin: Callable[..., Any] | None = None,
+        on_train_end: Callable[..., Any] | None = None,
+        on_train_batch_begin: Callable[..., Any] | None = None,
+        on_train_batch_end: Callable[..., Any] | None = None,
+    ):
+        hooks = {name: hook for name, hook in locals().items() if name.startswith("on_") and hook is not None}
+        vars(self).update(hooks)
+
+
+class History(Callback):
+    """What ``fit`` returns: ``history.history["loss"]`` has one value per epoch, ``history.epoch`` their numbers."""
+
+    def __init__(self) -> None:
+        self.history: dict[str, list[float]] = {}
+        self.epoch: list[int] = []
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        self.epoch.append(epoch)
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(value)
+
+
+class CallbackList:
+    """All callbacks of one run; knows which hooks anybody wrote, so that the others cost nothing."""
+
+    def __init__(self, callbacks: Iterable[Callback], model: Model, params: dict[str, Any]):
+        self.callbacks = list(callbacks)
+        for callback in self.callbacks:
+            if not isinstance(callback, Callback):
+                raise TypeError(
+                    f"fit expects callbacks that are objects of tinynn.callbacks.Callback, got {callback!r}"
+                )
+            callback.set_model(model)
+            callback.set_params(params)
+        self._hooks: dict[str, list[Callable[..., None]]] = {}
+
+    def hooks(self, name: str) -> list[Callable[..., None]]:
+        """The callbacks' own methods of that name."""
+        if name not in self._hooks:
+            self._hooks[name] = [
+                getattr(c, name)
+                for c in self.callbacks
+                if name in vars(c) or getattr(type(c), name) is not getattr(Callback, name)
+            ]
+        return self._hooks[name]
+
+    def call(self, name: str, *arguments: Any) -> None:
+        """Call one hook of all callbacks, in order."""
+        for hook in self.hooks(name):
+            hook(*arguments)

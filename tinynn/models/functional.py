@@ -1,0 +1,50 @@
+"""The graph of layer calls behind ``Model(inputs, outputs)``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tinynn.layers.base import Layer, Symbol
+from tinynn.tensor import Tensor
+
+
+def call_order(inputs: Sequence[Symbol], outputs: Sequence[Symbol]) -> list[Symbol]:
+    """Every symbol between inputs and outputs, each after what it is made of; no recursion, so depth does not matter.
+
+    ValueError names an input that the outputs need and the caller did not list.
+    """
+    done: dict[int, Symbol] = {id(s): s for s in inputs}
+    order: list[Symbol] = []
+    stack = [(s, False) for s in reversed(outputs)]
+    while stack:
+        symbol, expanded = stack.pop()
+        if id(symbol) in done:
+            continue
+        if symbol.layer is None:
+            raise ValueError(
+                f"Model(inputs, outputs): the outputs depend on {symbol!r}, which is not among the inputs: add it"
+            )
+        if expanded:
+            done[id(symbol)] = symbol
+            order.append(symbol)
+        else:
+            stack.append((symbol, True))
+            stack.extend((s, False) for s in reversed(symbol.inputs))
+    return order
+
+
+def layers_of(order: Sequence[Symbol]) -> list[Layer]:
+    """The layers called, each once, in the order of their first call."""
+    return list(dict.fromkeys(symbol.layer for symbol in order if symbol.layer is not None))
+
+
+def values_of(order: Sequence[Symbol], inputs: Sequence[Symbol], tensors: Sequence[Tensor]) -> Any:
+    """Run the calls: an iterator of (layer, output tensor), which returns a dict from symbol id to tensor at its end."""
+    values: dict[int, Any] = {id(s): t for s, t in zip(inputs, tensors, strict=True)}
+    for symbol in order:
+        assert symbol.layer is not None
+        arguments = [values[id(s)] for s in symbol.inputs]
+        values[id(symbol)] = symbol.layer(arguments if symbol.takes_list else arguments[0])
+        yield symbol.layer, values[id(symbol)]
+    return values

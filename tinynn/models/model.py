@@ -1,0 +1,439 @@
+"""Model: layers that are trained together, with Keras's compile, fit, evaluate, predict and summary."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinynn import backends, losses, metrics, optim
+from tinynn.backends import Backend
+from tinynn.graph import Graph
+from tinynn.layers.base import Layer, Symbol, snake_case
+from tinynn.models import functional, training
+from tinynn.models.callbacks import Callback, History
+from tinynn.models.summary import Row, table
+from tinynn.parameter import Parameter
+from tinynn.random import Stream
+from tinynn.tensor import Tensor
+from tinynn.typing import ArrayLike, Shape
+
+
+class Compiled:
+    """What ``compile`` settled: loss, optimizer, metrics, and which layers were trainable then."""
+
+    def __init__(self, loss: Any, optimizer: Any, metric_names: Sequence[Any], trainable: list[bool]):
+        self.loss, self.optimizer = loss, optimizer
+        self.metric_names = list(metric_names)
+        self.trainable = trainable
+        self.metrics: list[Any] = []
+        self.regularized: list[Parameter] = []
+        self.ready = False
+
+
+class Model(Layer):
+    """A layer made of layers that can be trained.
+
+    ``Model(inputs, outputs)`` is the functional form: layers called on ``Input`` symbols, with skips, shared and nested
+    models. ``Sequential`` is the stack. A model is itself a layer, so it can be used inside another one.
+
+    backend: "cpu", "reference", "gpu", or None for the default (``TINYNN_BACKEND``, else "cpu")
+    """
+
+    def __init__(
+        self,
+        inputs: Symbol | Sequence[Symbol] | None = None,
+        outputs: Symbol | Sequence[Symbol] | None = None,
+        name: str | None = None,
+        backend: str | Backend | None = None,
+    ):
+        super().__init__(name=name)
+        self.name = name or snake_case(type(self).__name__)
+        self.auto_named = name is None
+        self.stream = Stream()
+        self.owns_stream = True
+        self._backend = backends.get(backend) if isinstance(backend, Backend) else backend
+        if isinstance(backend, str) and backend not in backends.NAMES:
+            backends.get(backend)
+        self.compiled: Compiled | None = None
+        self.stop_training = False
+        self.history: History | None = None
+        self.epochs_begun = 0
+        """Counts the shuffles, so that a second ``fit`` goes on with new ones."""
+        if inputs is not None:
+            self._wire(inputs, outputs)
+
+    # -- structure ---------------------------------------------------------------------------------------------------
+
+    def _wire(self, inputs: Any, outputs: Any) -> None:
+        """The functional form: find the calls between inputs and outputs."""
+        self.many_inputs, self.many_outputs = isinstance(inputs, (list, tuple)), isinstance(outputs, (list, tuple))
+        self.inputs = list(inputs) if self.many_inputs else [inputs]
+        self.outputs = list(outputs) if self.many_outputs else [outputs]
+        for symbol in [*self.inputs, *self.outputs]:
+            if not isinstance(symbol, Symbol):
+                raise TypeError(
+                    f"'{self.label}' expects inputs and outputs made by Input(...) and layers called on them, got {symbol!r}"
+                )
+        self.order = functional.call_order(self.inputs, self.outputs)
+        self.stack = functional.layers_of(self.order)
+        named: list[Layer] = []
+        for layer in self.stack:
+            self.claim_name(layer, named)
+            named.append(layer)
+        self.input_dtype = self.inputs[0].dtype
+        shapes, results = [s.shape for s in self.inputs], [s.shape for s in self.outputs]
+        self.built_for = shapes if self.many_inputs else shapes[0]
+        self.output_shape = results if self.many_outputs else results[0]
+        self.built = True
+        self.name_variables()
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers directly inside, in order."""
+        return list(self.layers_inside())
+
+    @property
+    def last_name(self) -> str:
+        """The name of the layer that gives the output, for messages."""
+        return self.layers[-1].label if self.layers else self.label
+
+    @property
+    def first_name(self) -> str:
+        return self.layers[0].label if self.layers else self.label
+
+    def claim_name(self, layer: Layer, others: Iterable[Layer]) -> None:
+        """Keep a layer's name unique in this model: ``dense``, ``dense_1``, ...; ValueError for a name given twice."""
+        taken = {other.name for other in others}
+        if layer.name is not None and layer.name not in taken:
+            return
+        if layer.name is not None and not getattr(layer, "auto_named", False):
+            raise ValueError(
+                f"'{self.label}' has two layers of the name '{layer.name}': give one of them another name=..."
+            )
+        base, k = snake_case(type(layer).__name__), 0
+        while (name := f"{base}_{k}" if k else base) in taken:
+            k += 1
+        layer.name = name
+        layer.auto_named = True
+
+    def name_variables(self) -> None:
+        """Give every layer and variable inside its path and this model's random stream."""
+        assert self.stream is not None
+        self.bind(self.stream, "", self._backend and backends.get(self._backend))
+        self.owns_stream = True
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """A layer by its name or its position; LookupError names the nearest."""
+        if (name is None) == (index is None):
+            raise ValueError("get_layer expects a name or an index")
+        if index is not None:
+            return self.layers[index]
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        from tinynn.errors import nearest
+
+        raise LookupError(f"'{self.label}' has no layer '{name}': {nearest(name, [la.label for la in self.layers])}")
+
+    def build(self, input_shape: Shape) -> Any:
+        raise RuntimeError(
+            f"'{self.label}' does not know its shapes: make it as Model(inputs, outputs), or write build(input_shape)"
+        )
+
+    def forward(self, x: Any) -> Any:
+        last = dict[int, Any]()
+        steps = functional.values_of(self.order, self.inputs, x if self.many_inputs else [x])
+        while True:
+            try:
+                next(steps)
+            except StopIteration as stop:
+                last = stop.value
+                break
+        results = [last[id(s)] for s in self.outputs]
+        return results if self.many_outputs else results[0]
+
+    def trace(self, x: Any) -> Iterator[tuple[Layer, Any]]:
+        """Run forward layer by layer: pairs of a layer and its output."""
+        yield from functional.values_of(self.order, self.inputs, x if self.many_inputs else [x])
+
+    def shape_for(self, input_shape: Any) -> Any:
+        return self.output_shape if open_fit(input_shape, self.built_for) else super().shape_for(input_shape)
+
+    # -- backend -----------------------------------------------------------------------------------------------------
+
+    @property
+    def backend(self) -> Backend:
+        """The backend of this model; settable between NumPy backends ("cpu", "reference") at any time."""
+        return backends.get(self._backend)
+
+    @backend.setter
+    def backend(self, backend: str | Backend | None) -> None:
+        new = backends.get(backend)
+        old = self.backend
+        self._backend = new
+        for variable in self.variables():
+            variable.backend = new
+            if variable.drawn and new.array_type is not old.array_type:
+                raise NotImplementedError("moving drawn weights between host and device: set the backend first")
+        if self.compiled is not None and self.compiled.optimizer.built:
+            self.compiled.optimizer.backend = new
+
+    def graph(self, training: bool = False, gradients: bool = True) -> Graph:
+        """A fresh graph on this model's backend."""
+        return Graph(backend=self.backend, training=training, gradients=gradients)
+
+    # -- compile -----------------------------------------------------------------------------------------------------
+
+    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, metrics: Sequence[Any] | None = None) -> None:
+        """Settle how to train: names, objects or callables, as in Keras. ``trainable`` flags take effect now.
+
+        Raises ValueError for an unknown name (with the nearest known one) or a loss that does not fit the output.
+        """
+        if loss is None:
+            raise ValueError(f"'{self.label}'.compile expects a loss, such as loss='categorical_crossentropy'")
+        if isinstance(metrics, str) or (metrics is not None and not isinstance(metrics, (list, tuple))):
+            raise TypeError(f"'{self.label}'.compile expects metrics as a list, such as ['accuracy'], got {metrics!r}")
+        trainable = [layer.trainable for layer in self.all_layers()]
+        compiled = Compiled(losses.get(loss), optim.get(optimizer), metrics or [], trainable)
+        if self.built:
+            compiled.metrics = self._metrics(compiled)
+        for name in compiled.metric_names:
+            _check_metric_name(name, compiled.loss)
+        self.compiled = compiled
+        self.freeze()
+        if self.built:
+            self._ready()
+
+    def _metrics(self, compiled: Compiled) -> list[Any]:
+        return [metrics.get(name, compiled.loss, self.output_shape) for name in compiled.metric_names]
+
+    def _ready(self) -> Compiled:
+        """After compile and build: the optimizer takes the parameters."""
+        compiled = self.require_compiled("fit")
+        if not compiled.ready:
+            compiled.metrics = self._metrics(compiled)
+            compiled.regularized = [p for p in self.parameters() if p.regularizer is not None]
+            self.freeze()
+            compiled.optimizer.build([p for p in self.parameters() if p.trainable], self.backend)
+            compiled.ready = True
+        return compiled
+
+    def require_compiled(self, what: str) -> Compiled:
+        if self.compiled is None:
+            raise RuntimeError(
+                f"'{self.label}'.{what} before compile: call model.compile(optimizer=..., loss=..., metrics=[...]) first"
+                " (adding or removing a layer asks for it again)"
+            )
+        return self.compiled
+
+    @property
+    def loss(self) -> Any:
+        return self.require_compiled("loss").loss
+
+    @property
+    def optimizer(self) -> Any:
+        return self.require_compiled("optimizer").optimizer
+
+    @property
+    def metrics(self) -> list[Any]:
+        return list(self.require_compiled("metrics").metrics)
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """What ``evaluate`` returns, in order."""
+        return ["loss", *(m.name for m in self.metrics)]
+
+    def all_layers(self) -> list[Layer]:
+        """This model and every layer inside it, at any depth."""
+        found: list[Layer] = [self]
+        for layer in found:
+            found.extend(la for la in layer.layers_inside() if not any(la is other for other in found))
+        return found
+
+    def warn_of_stale_trainable(self) -> None:
+        """``trainable`` takes effect at ``compile``; whoever changed it since then is told so."""
+        compiled = self.require_compiled("fit")
+        if compiled.trainable != [layer.trainable for layer in self.all_layers()]:
+            warnings.warn(
+                f"'{self.label}': trainable was changed after compile and has no effect yet: compile again",
+                stacklevel=3,
+            )
+
+    # -- loss --------------------------------------------------------------------------------------------------------
+
+    def total_loss(self, graph: Graph, x: Tensor, y: Any, sample_weight: Any = None) -> Tensor:
+        """What training minimises: the loss of a batch, plus the penalties of regularizers and layers."""
+        return self.loss_and_prediction(graph, x, y, sample_weight)[0]
+
+    def loss_and_prediction(self, graph: Graph, x: Tensor, y: Any, sample_weight: Any = None) -> tuple[Tensor, Tensor]:
+        compiled = self.require_compiled("total_loss")
+        prediction = self(x)
+        loss: Tensor = compiled.loss(y, prediction, sample_weight)
+        for parameter in compiled.regularized:
+            loss = loss + parameter.regularizer(graph.parameter(parameter))
+        for penalty in graph.losses:
+            loss = loss + penalty
+        return loss, prediction
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Sequence[Callback] | None = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: ArrayLike | None = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
+    ) -> History:
+        """Train, and return the History: one value of loss and of each metric per epoch.
+
+        x, y:             arrays, lists or frames with one row per example
+        batch_size:       32 where it is None
+        epochs:           the number of the last epoch; counting begins at ``initial_epoch``
+        verbose:          0 silent, 1 a moving bar (one line per epoch where output is no terminal), 2 one line
+        validation_split: this share of the rows, the last ones, is held out
+        validation_data:  (x, y) or (x, y, weights), instead of a share
+        shuffle:          a new order of the rows in every epoch
+        class_weight:     {class: weight}; classes left out weigh 1
+        steps_per_epoch:  stop an epoch after so many batches
+        validation_freq:  validate every so many epochs, or after the listed ones
+
+        Everything is checked before the first step; a refusal leaves the model as it was. A gradient that is not finite
+        stops training with a ValueError that names the layer; the weights are those of the last good step.
+        """
+        options = training.FitOptions(
+            batch_size,
+            epochs,
+            verbose,
+            list(callbacks or []),
+            validation_split,
+            validation_data,
+            shuffle,
+            class_weight,
+            sample_weight,
+            initial_epoch,
+            steps_per_epoch,
+            validation_steps,
+            validation_batch_size,
+            validation_freq,
+        )
+        return training.fit(self, x, y, options)
+
+    def evaluate(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: ArrayLike | None = None,
+        steps: int | None = None,
+        callbacks: Sequence[Callback] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """The loss and metrics over a data set: a number, a list in the order of ``metrics_names``, or a dict."""
+        logs = training.evaluate(self, x, y, batch_size, verbose, sample_weight, steps, list(callbacks or []))
+        return logs if return_dict else scalar_or_list(logs)
+
+    def predict(
+        self,
+        x: ArrayLike,
+        batch_size: int | None = None,
+        verbose: int | str = 0,
+        steps: int | None = None,
+        callbacks: Sequence[Callback] | None = None,
+    ) -> np.ndarray:
+        """The outputs for every row of x, as a NumPy array."""
+        return training.predict(self, x, batch_size, steps, list(callbacks or []))
+
+    def train_on_batch(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        class_weight: dict[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """One optimizer step on one batch; returns the loss and metrics of that batch."""
+        logs = training.train_on_batch(self, x, y, sample_weight, class_weight)
+        return logs if return_dict else scalar_or_list(logs)
+
+    def test_on_batch(
+        self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, return_dict: bool = False
+    ) -> Any:
+        """The loss and metrics of one batch, without training."""
+        logs = training.evaluate(self, x, y, None, 0, sample_weight, None, [], whole=True)
+        return logs if return_dict else scalar_or_list(logs)
+
+    def predict_on_batch(self, x: ArrayLike) -> np.ndarray:
+        """The outputs for one batch."""
+        return training.predict(self, x, None, None, [], whole=True)
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def summary(self, print_fn: Any = print) -> None:
+        """Print Keras's table of layers, output shapes and counts; allocates no weights."""
+        self.require_built("summary")
+        rows = [
+            Row(layer.label, type(layer).__name__, layer.output_shape, sum(v.size for v in layer.variables()))
+            for layer in self.layers
+        ]
+        print_fn(table(self.label, rows, self.variables(), {id(v) for v in self.non_trainable_weights}))
+
+    @property
+    def non_trainable_weights(self) -> list[Any]:
+        trained = {id(v) for v in self.trainable_weights}
+        return [v for v in self.variables() if id(v) not in trained]
+
+    @property
+    def trainable_weights(self) -> list[Any]:
+        """The parameters of layers whose ``trainable`` is True, here and in every layer around them."""
+        if not self.trainable:
+            return []
+        found: dict[int, Any] = {}
+        pending: list[Layer] = [self]
+        while pending:
+            layer = pending.pop(0)
+            inner = list(layer.layers_inside())
+            below = {id(v) for la in inner for v in la.variables()}
+            found.update(
+                (id(v), v) for v in layer.variables() if isinstance(v, Parameter) and id(v) not in below
+            )
+            pending.extend(la for la in inner if la.trainable)
+        return [v for v in self.variables() if id(v) in found]
+
+
+def scalar_or_list(logs: dict[str, float]) -> Any:
+    """Keras returns a number where there are no metrics."""
+    values = list(logs.values())
+    return values[0] if len(values) == 1 else values
+
+
+def open_fit(shape: Any, built_for: Any) -> bool:
+    """Whether a shape fits one in which None stands for any size."""
+    if isinstance(shape, list) or isinstance(built_for, list):
+        return (
+            isinstance(shape, list)
+            and isinstance(built_for, list)
+            and len(shape) == len(built_for)
+            and all(open_fit(a, b) for a, b in zip(shape, built_for, strict=True))
+        )
+    return len(shape) == len(built_for) and all(b in (None, a) for a, b in zip(shape, built_for, strict=True))
+
+
+def _check_metric_name(name: Any, loss: Any) -> None:
+    """An unknown metric is refused by compile, also while the output shape is not known yet."""
+    metrics.get(name, loss, (1,))

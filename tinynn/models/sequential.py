@@ -1,0 +1,117 @@
+"""Sequential: a stack of layers, each fed by the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from tinynn.backends import Backend
+from tinynn.layers.base import Layer, Symbol
+from tinynn.models.model import Model
+from tinynn.tensor import Tensor
+from tinynn.typing import Shape
+
+
+class Sequential(Model):
+    """A linear stack of layers.
+
+    >>> from tinynn import Sequential, layers as L
+    >>> model = Sequential([L.Dense(512, activation="relu", input_shape=(784,)), L.Dense(10, activation="softmax")])
+    >>> model.count_params()
+    407050
+
+    layers:  a list of layers; an ``Input(shape)`` may come first; without a shape the first call builds the model
+    backend: "cpu", "reference", "gpu", or None for the default
+    """
+
+    def __init__(
+        self, layers: Iterable[Layer | Symbol] | None = None, name: str | None = None, backend: str | Backend | None = None
+    ):
+        super().__init__(name=name, backend=backend)
+        self.stack: list[Layer] = []
+        for layer in layers or []:
+            self.add(layer)
+
+    @property
+    def layers(self) -> list[Layer]:
+        return list(self.stack)
+
+    def add(self, layer: Layer | Symbol) -> None:
+        """Put a layer on top; built at once where the shape is known. Refused layers leave the model as it was."""
+        if isinstance(layer, Symbol) and layer.layer is None:
+            if self.stack or self.input_shape is not None:
+                raise ValueError(f"'{self.label}': an Input comes first, and only once")
+            self.input_shape, self.input_dtype = layer.shape, layer.dtype
+            return
+        if not isinstance(layer, Layer):
+            raise TypeError(
+                f"'{self.label}' expects layers, got {layer!r}" + (": write Dense(...)" if isinstance(layer, type) else "")
+            )
+        if any(layer is other for other in self.stack):
+            raise ValueError(
+                f"'{self.label}' holds layer '{layer.label}' already: make a second layer, or share one with the "
+                "functional Model"
+            )
+        self.claim_name(layer, self.stack)
+        if not self.stack and self.input_shape is None:
+            self.input_shape = layer.input_shape if layer.built_for is None else layer.built_for
+        shape = self.stack[-1].output_shape if self.stack else self.input_shape
+        if shape is not None:
+            layer.ensure_built(shape)
+        self.stack.append(layer)
+        self.reshaped()
+
+    def pop(self) -> Layer:
+        """Take the top layer off and return it."""
+        if not self.stack:
+            raise IndexError(f"'{self.label}' has no layers to pop")
+        layer = self.stack.pop()
+        self.reshaped()
+        return layer
+
+    def reshaped(self) -> None:
+        """Note the shapes and paths after a change of the stack; compile has to be called again."""
+        self.compiled = None
+        if self.stack and self.stack[-1].built:
+            self.built_for = self.stack[0].built_for
+            self.output_shape, self.built = self.stack[-1].output_shape, True
+        else:
+            self.built = False
+        self.name_variables()
+
+    def build(self, input_shape: Shape) -> Shape:
+        if not self.stack:
+            raise RuntimeError(f"'{self.label}' has no layers: model.add(...) some first")
+        shape: Any = input_shape
+        for layer in self.stack:
+            shape = layer.ensure_built(shape)
+        self.name_variables()
+        return shape  # type: ignore[no-any-return]
+
+    def shape_for(self, input_shape: Any) -> Any:
+        for layer in self.stack:
+            input_shape = layer.ensure_built(input_shape)
+        return input_shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.stack:
+            x = layer(x)
+        return x
+
+    def trace(self, x: Tensor) -> Iterator[tuple[Layer, Tensor]]:
+        for layer in self.stack:
+            x = layer(x)
+            yield layer, x
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "layers": [{"class": type(layer).__name__, "config": layer.config()} for layer in self.stack],
+            "name": self.name,
+            "input_shape": self.input_shape,
+        }
+
+
+def given_shape(shape: Sequence[int | None]) -> Shape:
+    """Keras's ``build((None, 784))`` names the batch axis; ours do not."""
+    sizes = tuple(shape)
+    return sizes[1:] if sizes and sizes[0] is None else sizes  # type: ignore[return-value]
