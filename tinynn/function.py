@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from tinynn.graph import Graph
     from tinynn.tensor import Tensor
 
+UNOPENED, SPENT = -1, -2
+"""``tensor.position`` where it is no place on a tape: a leaf that is not used yet; a result whose tape is emptied."""
+
 
 class Function:
     """One fused operation with a hand-written derivative: y = f(x1, x2, ...).
@@ -54,7 +57,9 @@ class Function:
             if graph is not None:
                 return graph.apply(self, *inputs)
         kinds = ", ".join(type(x).__name__ for x in inputs)
-        raise TypeError(f"{type(self).__name__} expects at least one Tensor, got {kinds}: open one with graph.tensor(x)")
+        raise TypeError(
+            f"{type(self).__name__} expects at least one Tensor, got {kinds}: open one with graph.tensor(x)"
+        )
 
     def needs(self, i: int) -> bool:
         """Whether anybody needs the gradient of input i."""
@@ -64,4 +69,5 @@ class Function:
         """Forget the call, so that its arrays can be recycled while backward still runs."""
         self.saved, self.inputs = None, ()
         if self.output is not None:
-            self.output.function = self.output = None
+            self.output.function, self.output.position = None, SPENT
+            self.output = None

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinynn import backends
 from tinynn.backends import Backend
-from tinynn.function import Function
+from tinynn.function import SPENT, UNOPENED, Function
 from tinynn.parameter import Parameter, Variable
 from tinynn.records import Record, records
 from tinynn.tensor import Tensor
@@ -70,10 +70,9 @@ class Graph:
         A float array of the right dtype is not copied, and never written to.
         """
         array = self.backend.asarray(value, dtype or self.dtype)
-        tensor = Tensor(array, self, requires_grad and self.taping, name=name)
-        if tensor.requires_grad:
-            self._open(tensor)
-        return tensor
+        if requires_grad and array.dtype.kind != "f":
+            raise TypeError(f"a tensor that wants a gradient expects a floating-point dtype, got {array.dtype}")
+        return Tensor(array, self, requires_grad and self.taping, name=name)
 
     def parameter(self, variable: Variable) -> Tensor:
         """The tensor of a parameter or buffer in this step: always the same one, so that its uses add up."""
@@ -85,14 +84,7 @@ class Graph:
             trained = self.taping and variable.trainable
             tensor = Tensor(data, self, trained, parameter=variable, name=variable.name)
             self._parameters[id(variable)] = tensor
-            if trained:
-                self._open(tensor)
         return tensor
-
-    def _open(self, leaf: Tensor) -> None:
-        """A leaf's gradient is complete once backward has passed the tape's length at its birth."""
-        leaf.position = len(self.tape)
-        self._leaves.append(leaf)
 
     def empty(self, *shape: int) -> Array:
         """An uninitialised array of the compute dtype, recycled where the backend does that."""
@@ -110,16 +102,39 @@ class Graph:
         for x in tensors:
             if x.requires_grad:
                 output.requires_grad = True
-                function.output = output
-                output.function = function
-                function.inputs = tensors
-                self.tape.append(function)
-                break
-        else:
-            if function.keeps_input:
-                output.function = function
-                function.inputs = tensors
+                if x.position < 0 or x.graph is not self:
+                    self._open(x)
+        if output.requires_grad:
+            self._write(function, tensors, output)
+        elif function.keeps_input:
+            output.function = function
+            function.inputs = tensors
         return output
+
+    def _write(self, function: Function, inputs: list[Tensor], output: Tensor) -> None:
+        """Write a call on the tape."""
+        if function.output is not None:
+            raise RuntimeError(
+                f"this {type(function).__name__} was applied before and is the memory of that call: "
+                f"make a new one for every call, as in {type(function).__name__}(...)(x)"
+            )
+        function.inputs = inputs
+        function.output = output
+        output.function = function
+        output.position = len(self.tape)
+        self.tape.append(function)
+
+    def _open(self, x: Tensor) -> None:
+        """The first use of a leaf: backward completes its gradient when it has come back to this place of the tape."""
+        if x.graph is not self:
+            raise ValueError("these tensors belong to two graphs: open one graph and make all tensors with it")
+        if x.position == SPENT:
+            raise RuntimeError(
+                "this tensor was computed on a tape that is spent: backward and reset empty it. Compute it again, "
+                "or call backward once, at the end"
+            )
+        x.position = len(self.tape)
+        self._leaves.append(x)
 
     def _constant(self, function: Function, value: Any) -> Tensor:
         if isinstance(value, (bool, int, float, list, tuple, np.ndarray, np.generic, self.array_type)):
@@ -175,8 +190,7 @@ class Graph:
                 "this loss does not depend on anything that wants a gradient: "
                 "open an input with requires_grad=True, or use a parameter"
             )
-        on_tape = loss.function is not None or loss in self._leaves
-        if not on_tape:
+        if loss.position == SPENT:
             raise RuntimeError(
                 "the tape of this loss is spent: backward and reset empty it. Compute the loss again before the next "
                 "backward, or add the losses up and call backward once"
@@ -201,12 +215,23 @@ class Graph:
         if dy is not None:
             if interior:
                 output.grad = dy.copy()
-            inputs = function.inputs
             gradients = function.backward(self, dy)
-            if len(inputs) == 1 and not isinstance(gradients, (tuple, list)):
+            if type(gradients) is not tuple and type(gradients) is not list:
                 gradients = (gradients,)
-            for x, dx in zip(inputs, gradients, strict=True):
+            if len(gradients) != len(function.inputs):
+                raise ValueError(
+                    f"{type(function).__name__}.backward must return one gradient per input: "
+                    f"expected {len(function.inputs)}, got {len(gradients)}"
+                )
+            for x, dx in zip(function.inputs, gradients, strict=True):
                 if dx is not None and x.requires_grad:
+                    if type(dx) is not self.array_type:  # NumPy's products of 0-d arrays are scalars
+                        dx = self.backend.asarray(dx, x.data.dtype)
+                    if dx.shape != x.data.shape:
+                        raise ValueError(
+                            f"{type(function).__name__}.backward must return gradients of its inputs' shapes: "
+                            f"expected {x.shape}, got {dx.shape}"
+                        )
                     if x.pending is None:
                         x.pending = dx
                     else:
@@ -215,7 +240,7 @@ class Graph:
 
     def _complete(self, leaf: Tensor) -> None:
         """Move a leaf's gradient to where its reader looks for it."""
-        gradient, leaf.pending = leaf.pending, None
+        gradient, leaf.pending, leaf.position = leaf.pending, None, UNOPENED
         if gradient is None:
             return
         if leaf.parameter is not None:
@@ -253,7 +278,7 @@ class Graph:
                 function.output.pending = None
             function.release()
         for leaf in self._leaves:
-            leaf.pending = None
+            leaf.pending, leaf.position = None, UNOPENED
         self.tape.clear()
         self._leaves.clear()
         self._parameters.clear()

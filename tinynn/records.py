@@ -25,7 +25,7 @@ class Record:
 
     def with_gradient(self) -> Record:
         """The same record with the gradient that backward left in the tensor, and free of the tensor."""
-        return replace(self, gradient=self.tensor.grad if self.tensor else None, tensor=None)
+        return replace(self, gradient=None if self.tensor is None else self.tensor.grad, tensor=None)
 
     def __str__(self) -> str:
         made = f"{self.operation}({', '.join(f'#{i}' for i in self.inputs)})" if self.inputs else self.operation

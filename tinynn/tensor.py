@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tinynn import ops
+from tinynn.function import UNOPENED
 from tinynn.typing import Array, Shape
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Tensor:
         self.grad: Array | None = None
         self.function: Function | None = None
         self.pending: Array | None = None
-        self.position = 0
+        self.position = UNOPENED
 
     def backward(self) -> None:
         """Give every leaf that this scalar depends on its gradient: ``graph.backward(self)``."""

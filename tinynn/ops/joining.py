@@ -1,0 +1,58 @@
+"""Several tensors into one: concatenate along an axis that is there, stack along a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinynn.function import Function
+from tinynn.typing import Array
+
+if TYPE_CHECKING:
+    from tinynn.graph import Graph
+    from tinynn.tensor import Tensor
+
+
+class Concatenate(Function):
+    """y = the inputs one after the other along an axis; each takes its piece of the gradient."""
+
+    def __init__(self, axis: int = 0):
+        self.axis = axis
+
+    def forward(self, graph: Graph, *arrays: Array) -> Array:
+        self.saved = [x.shape[self.axis] for x in arrays]
+        return np.concatenate(arrays, axis=self.axis)
+
+    def backward(self, graph: Graph, dy: Array) -> list[Array]:
+        before = (slice(None),) * (self.axis % dy.ndim)
+        pieces, start = [], 0
+        for n in self.saved:
+            pieces.append(dy[(*before, slice(start, start + n))])
+            start += n
+        return pieces
+
+
+class Stack(Function):
+    """y = the inputs, all of one shape, side by side along a new axis; each takes its slice of the gradient."""
+
+    def __init__(self, axis: int = 0):
+        self.axis = axis
+
+    def forward(self, graph: Graph, *arrays: Array) -> Array:
+        return np.stack(arrays, axis=self.axis)
+
+    def backward(self, graph: Graph, dy: Array) -> list[Array]:
+        before = (slice(None),) * (self.axis % dy.ndim)
+        return [dy[(*before, i, ...)] for i in range(len(self.inputs))]
+
+
+def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
+    """The tensors one after the other along an axis; plain arrays among them are constants."""
+    return Concatenate(axis)(*tensors)
+
+
+def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
+    """The tensors, all of one shape, side by side along a new axis."""
+    return Stack(axis)(*tensors)
