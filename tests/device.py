@@ -21,6 +21,8 @@ from tinynn.backends import Backend
 from tinynn.backends.base import numbers
 
 SCALARS = (bool, int, float, np.generic)
+MISSING = {"apply_over_axes", "cumulative_prod", "cumulative_sum", "matrix_transpose", "unstack", "vecdot"}
+"""Functions that CuPy 13 does not have."""
 
 
 def host(value: Any) -> Any:
@@ -45,6 +47,12 @@ def device(value: Any) -> Any:
 
 def run(function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     """Call on the device; an ``out`` that was given is the array that comes back."""
+    name = function.__name__
+    if name in MISSING:
+        raise TypeError(f"CuPy has no {name}")
+    unknown = {"initial", "where"} & set(kwargs)
+    if unknown and name != "copyto":
+        raise TypeError(f"{name} takes no {unknown} on the device")
     result = function(*host(tuple(args)), **{k: host(v) for k, v in kwargs.items()})
     out = kwargs.get("out")
     if out is None:
@@ -111,7 +119,7 @@ class DeviceArray(NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc: np.ufunc, kind: str, *inputs: Any, **kwargs: Any) -> Any:
         if kind != "__call__":
             raise TypeError(f"numpy.{ufunc.__name__}.{kind} does not run on the device: use the function instead")
-        unknown = set(kwargs) - {"out", "dtype", "casting", "axes", "axis"}
+        unknown = set(kwargs) - {"out", "dtype", "casting"}
         if unknown:
             raise TypeError(f"numpy.{ufunc.__name__} has no {unknown} on the device")
         for x in inputs:

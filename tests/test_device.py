@@ -44,6 +44,9 @@ def x() -> Any:
         lambda x: list(x),
         lambda x: range(x.argmax()),
         lambda x: np.multiply(x, 2, where=x > 0),
+        lambda x: np.max(x, initial=0),
+        lambda x: x.sum(where=x > 0),
+        lambda x: np.matrix_transpose(x),
     ],
 )
 def test_what_needs_the_host_is_refused(x: Any, use: Any) -> None:
