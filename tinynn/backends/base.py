@@ -112,7 +112,23 @@ class BatchNormKernels(Protocol):
         rstd: Array,
         gamma: Array | None,
     ) -> None:
-        """dx = gamma rstd (dy - mean(dy) - xhat mean(dy xhat)), dgamma = sum dy xhat, dbeta = sum dy. dy is overwritten."""
+        """dx = gamma rstd (dy - mean(dy) - xhat mean(dy xhat)), dgamma = sum dy xhat, dbeta = sum dy. dx may be dy."""
+
+    def inference_backward(
+        self,
+        dx: Array | None,
+        dgamma: Array | None,
+        dbeta: Array | None,
+        dy: Array,
+        x: Array,
+        mean: Array,
+        rstd: Array,
+        gamma: Array | None,
+    ) -> None:
+        """The same with given statistics: dx = gamma rstd dy. dx may be dy."""
+
+    def update(self, moving: Array, batch: Array, momentum: float) -> None:
+        """moving = momentum moving + (1 - momentum) batch, in place; stays where batch is not finite."""
 
 
 class LayerNormKernels(Protocol):
@@ -134,7 +150,7 @@ class LayerNormKernels(Protocol):
         rstd: Array,
         gamma: Array | None,
     ) -> None:
-        """With g = dy gamma: dx = rstd (g - mean(g) - xhat mean(g xhat)). dy is overwritten."""
+        """With g = dy gamma: dx = rstd (g - mean(g) - xhat mean(g xhat)). dx may be dy."""
 
 
 class DropoutKernels(Protocol):

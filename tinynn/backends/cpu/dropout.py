@@ -1,0 +1,153 @@
+"""Dropout and noise from Philox4x32-10: element e takes word e % 4 of the block (e // 4, step, substream, call).
+
+The words of several blocks are computed side by side, one array per word, so that the rounds become vector code; every
+element depends on its number alone, so tasks of any size give the same bytes. Source: see ``tinynn/philox.py``.
+"""
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+from tinynn.backends.cpu import threads
+from tinynn.backends.reference.dropout import threshold
+
+BLOCKS = 128
+"""Philox blocks computed together; an element of work is four words."""
+RUN = 4 * BLOCKS * 16
+"""Elements of a task."""
+PARALLEL_FROM = 100_000
+"""Elements; below, one thread is faster than telling others."""
+
+M0, M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+W0, W1 = np.uint32(0x9E3779B9), np.uint32(0xBB67AE85)
+LOW, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def words(out, first, key, counter):
+    """out (4, BLOCKS) uint32: the words of the blocks first, first + 1, ...; counter is (step, substream, call)."""
+    a, b, c, d = out[0], out[1], out[2], out[3]
+    start = np.uint32(first)
+    for i in range(BLOCKS):
+        c0, c1 = start + np.uint32(i), counter[0]
+        c2, c3 = counter[1], counter[2]
+        k0, k1 = key[0], key[1]
+        for _ in range(10):
+            p0, p1 = np.uint64(c0) * M0, np.uint64(c2) * M1
+            c0, c1 = np.uint32(p1 >> HALF) ^ c1 ^ k0, np.uint32(p1 & LOW)
+            c2, c3 = np.uint32(p0 >> HALF) ^ c3 ^ k1, np.uint32(p0 & LOW)
+            k0, k1 = np.uint32(k0 + W0), np.uint32(k1 + W1)
+        a[i], b[i], c[i], d[i] = c0, c1, c2, c3
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def forward_run(y, mask, x, first, last, limit, scale, key, counter):
+    """Elements first .. last - 1; first is a multiple of four."""
+    out = np.empty((4, BLOCKS), np.uint32)
+    flat = np.empty(4 * BLOCKS, np.uint32)
+    zero = x.dtype.type(0)
+    for start in range(first, last, 4 * BLOCKS):
+        words(out, start // 4, key, counter)
+        for i in range(BLOCKS):
+            for w in range(4):
+                flat[4 * i + w] = out[w, i]
+        n = min(4 * BLOCKS, last - start)
+        x_run, y_run, mask_run = x[start : start + n], y[start : start + n], mask[start : start + n]
+        for e in range(n):
+            keep = flat[e] >= limit
+            mask_run[e] = keep
+            y_run[e] = x_run[e] * (scale if keep else zero)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def forward_serial(y, mask, x, limit, scale, key, counter):
+    forward_run(y, mask, x, 0, x.size, limit, scale, key, counter)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", parallel=True)
+def forward_parallel(y, mask, x, limit, scale, key, counter):
+    for task in prange((x.size + RUN - 1) // RUN):
+        forward_run(y, mask, x, task * RUN, min((task + 1) * RUN, x.size), limit, scale, key, counter)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def backward_serial(dx, dy, mask, scale):
+    zero = dy.dtype.type(0)
+    for e in range(dy.size):
+        dx[e] = dy[e] * (scale if mask[e] else zero)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", parallel=True)
+def backward_parallel(dx, dy, mask, scale):
+    for task in prange((dy.size + 4 * RUN - 1) // (4 * RUN)):
+        start = task * 4 * RUN
+        stop = min(start + 4 * RUN, dy.size)
+        backward_serial(dx[start:stop], dy[start:stop], mask[start:stop], scale)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def normal_run(z, first, last, stddev, key, counter):
+    """Box-Muller in float64 over the words 2i, 2i + 1."""
+    out = np.empty((4, BLOCKS), np.uint32)
+    for start in range(first, last, 4 * BLOCKS):
+        words(out, start // 4, key, counter)
+        for e in range(start, min(start + 4 * BLOCKS, last), 2):
+            i, w = (e - start) // 4, e % 4
+            radius = stddev * math.sqrt(-2.0 * math.log((out[w, i] + 1.0) * 2.0**-32))
+            angle = (2.0 * math.pi) * (out[w + 1, i] * 2.0**-32)
+            z[e] = radius * math.cos(angle)
+            if e + 1 < last:
+                z[e + 1] = radius * math.sin(angle)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def normal_serial(z, stddev, key, counter):
+    normal_run(z, 0, z.size, stddev, key, counter)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", parallel=True)
+def normal_parallel(z, stddev, key, counter):
+    for task in prange((z.size + RUN - 1) // RUN):
+        normal_run(z, task * RUN, min((task + 1) * RUN, z.size), stddev, key, counter)
+
+
+# -- the row's public functions ----------------------------------------------------------------------------------------
+
+
+def as_words(key, step, substream, call):
+    """Key and counter as 32-bit words."""
+    return np.array(key, np.uint32), np.array((step[0], substream, call), np.uint32)
+
+
+def forward(y, mask, x, rate, key, step, substream, call):
+    x = np.ascontiguousarray(x).reshape(-1)
+    scale = x.dtype.type(1.0 / (1.0 - rate))
+    arguments = y.reshape(-1), mask.reshape(-1), x, np.uint64(threshold(rate)), scale
+    if x.size < PARALLEL_FROM:
+        forward_serial(*arguments, *as_words(key, step, substream, call))
+        return
+    threads.workers()
+    with threads.parallel_region():
+        forward_parallel(*arguments, *as_words(key, step, substream, call))
+
+
+def backward(dx, dy, mask, rate):
+    dy = np.ascontiguousarray(dy).reshape(-1)
+    arguments = dx.reshape(-1), dy, mask.reshape(-1), dy.dtype.type(1.0 / (1.0 - rate))
+    if dy.size < PARALLEL_FROM:
+        backward_serial(*arguments)
+        return
+    threads.workers()
+    with threads.parallel_region():
+        backward_parallel(*arguments)
+
+
+def normal(out, stddev, key, step, substream, call):
+    z = out.reshape(-1)
+    if z.size < PARALLEL_FROM:
+        normal_serial(z, float(stddev), *as_words(key, step, substream, call))
+        return
+    threads.workers()
+    with threads.parallel_region():
+        normal_parallel(z, float(stddev), *as_words(key, step, substream, call))
