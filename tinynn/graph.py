@@ -228,9 +228,10 @@ class Graph:
                     if type(dx) is not self.array_type:  # NumPy's products of 0-d arrays are scalars
                         dx = self.backend.asarray(dx, x.data.dtype)
                     if dx.shape != x.data.shape:
+                        turned = " (transposed)" if tuple(dx.shape) == x.shape[::-1] else ""
                         raise ValueError(
                             f"{type(function).__name__}.backward must return gradients of its inputs' shapes: "
-                            f"expected {x.shape}, got {dx.shape}"
+                            f"expected {x.shape}, got {dx.shape}{turned}"
                         )
                     if x.pending is None:
                         x.pending = dx

@@ -9,7 +9,6 @@ The error of a derivative is |a - n| / max(|a|, |n|, 1e-3 of the array's largest
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,7 +18,7 @@ import numpy as np
 from tinynn.backends import Backend
 from tinynn.models.differences import Comparison, compare
 from tinynn.models.mistakes import likely_mistake
-from tinynn.models.problems import Leaf, Problem, problem_of
+from tinynn.models.problems import Problem, problem_of
 
 SAMPLE = 48
 """How many single elements of a large array are looked at when one of its directions is wrong."""
@@ -82,7 +81,7 @@ def check(
 
     Weights, gradients, running statistics and random streams are as before afterwards. Raises GradientError (an
     AssertionError) with the worst element and, where the numbers show it, the likely mistake; also where an array lies
-    on kinks entirely and nothing could be compared.
+    on kinks entirely and nothing could be compared. A gradient of another shape than its input's is a ValueError.
     """
     if not tolerance > 0 or elements < 0 or directions < 0 or elements + directions == 0:
         raise ValueError("check expects tolerance > 0 and elements, directions >= 0, not both of them 0")
@@ -116,8 +115,6 @@ def check_leaf(
 ) -> Row:
     """One array: along random directions, and element by element where it is small or a direction is wrong."""
     leaf, gradient = problem.leaves[i], gradients[i]
-    if gradient is not None and gradient.shape != leaf.value.shape:
-        return wrong_shape(leaf, gradient)
     probe = Probe(problem, i, gradient, tolerance)
     along = {f"direction {k}": probe.along(random_direction(leaf.value.shape, rng)) for k in range(directions)}
     small = leaf.value.size <= elements
@@ -207,13 +204,6 @@ def random_direction(shape: tuple[int, ...], rng: np.random.Generator) -> np.nda
     """A unit vector."""
     v = rng.standard_normal(shape)
     return np.asarray(v / max(float(np.linalg.norm(v)), 1e-300))
-
-
-def wrong_shape(leaf: Leaf, gradient: np.ndarray) -> Row:
-    """The row of a gradient that is not of its input's shape."""
-    turned = " transposed:" if gradient.shape == leaf.value.shape[::-1] else ""
-    mistake = f"{turned} the gradient has shape {gradient.shape}, its input {leaf.value.shape}".strip()
-    return Row(leaf.layer, leaf.name, leaf.value.shape, math.nan, math.nan, math.inf, "", 0, 0, 0, False, mistake)
 
 
 # -- words -----------------------------------------------------------------------------------------------------------
