@@ -21,7 +21,8 @@ ROWS = """
 4  tensor parameter
 5  records
 5  graph regularizers constraints
-6  layers losses metrics schedules
+6  layers losses schedules
+6  metrics
 7  optim data datasets text utils files plots
 8  models
 9  applications

@@ -1,0 +1,281 @@
+"""Loss: rows of losses from targets and predictions, and their weighted mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinynn import ops
+from tinynn.config import Configured
+from tinynn.errors import unknown
+from tinynn.function import Function
+from tinynn.losses import door
+from tinynn.tensor import Tensor
+from tinynn.typing import Array, ArrayLike, Shape
+
+if TYPE_CHECKING:
+    from tinynn.graph import Graph
+
+MEAN = "sum_over_batch_size"
+REDUCTIONS = {MEAN: MEAN, "mean": MEAN, "auto": MEAN, "sum": "sum", "none": "none", None: "none"}
+
+
+class WeightedMean(Function):
+    """sum(weights values) / divisor as one node.
+
+    values (N, ...); weights of the leading axes of values, or None for ones; divisor a number, an array of one element
+    on the backend, or None for the number of values.
+    """
+
+    def __init__(self, weights: Array | None = None, divisor: Any = None):
+        self.weights = weights
+        self.divisor = divisor
+
+    def forward(self, graph: Graph, values: Array) -> Array:
+        weights = self.weights
+        if weights is not None:
+            weights = graph.backend.asarray(weights, values.dtype)
+            weights = weights.reshape(weights.shape + (1,) * (values.ndim - weights.ndim))
+        divisor = self.divisor
+        if divisor is None:
+            divisor = values.size or 1
+        self.saved = values.shape, weights, divisor
+        y = graph.empty()
+        (values if weights is None else values * weights).sum(out=y)
+        return np.divide(y, divisor, out=y)
+
+    def backward(self, graph: Graph, dy: Array) -> Array:
+        shape, weights, divisor = self.saved
+        dvalues = graph.empty(*shape)
+        scale = dy / divisor
+        if weights is None:
+            dvalues[...] = scale
+        else:
+            np.multiply(weights, scale, out=dvalues)
+        return dvalues
+
+
+class RowMeans(Function):
+    """What elementwise losses share: values f(target, x), their mean over the axes after the first ``keep``.
+
+    A subclass writes the formula and its derivative by x side by side, in array language.
+    """
+
+    def __init__(self, target: ArrayLike, keep: int = 1):
+        self.target = target
+        self.keep = keep
+
+    def value(self, t: Array, x: Array) -> Array:
+        """f(t, x), elementwise"""
+        raise NotImplementedError(f"{type(self).__name__} has no value(t, x)")
+
+    def slope(self, t: Array, x: Array) -> Array:
+        """df/dx, elementwise, as a new array"""
+        raise NotImplementedError(f"{type(self).__name__} has no slope(t, x)")
+
+    def forward(self, graph: Graph, x: Array) -> Array:
+        t = graph.backend.asarray(self.target, graph.dtype)
+        self.saved = t, x
+        return means(self.value(t, x), self.keep)
+
+    def backward(self, graph: Graph, drows: Array) -> Array:
+        t, x = self.saved
+        dx = self.slope(t, x)
+        dx *= spread(drows, x.shape)
+        return dx
+
+
+def means(values: Array, keep: int) -> Array:
+    """The mean over all axes after the first ``keep``."""
+    shape = values.shape[:keep]
+    if values.size == math.prod(shape):
+        return values.reshape(shape)
+    return values.mean(axis=tuple(range(keep, values.ndim)))
+
+
+def spread(drows: Array, shape: Shape) -> Array:
+    """The gradient of ``means``, ready to be broadcast to ``shape``. Overwrites drows."""
+    n = math.prod(shape[drows.ndim :])
+    if n > 1:
+        drows /= n
+    return drows.reshape(drows.shape + (1,) * (len(shape) - drows.ndim))
+
+
+class Loss(Configured):
+    """The base of all losses.
+
+    reduction: "sum_over_batch_size" (the mean over the rows), "sum" or "none" (one value per row)
+    name:      what messages call it; the snake form of the class's name where None
+
+    ``loss(y_true, y_pred)`` checks the targets and gives a scalar. A training loop checks all targets once, with
+    ``check``, and then calls ``compute`` per batch. With sample weights w it is sum(w rows) / N: a weight scales what
+    its row adds, and does not change the divisor, as in Keras.
+
+    A subclass writes ``values``; and ``fit`` and ``verify`` where targets are not just numbers of the output's shape.
+    """
+
+    default_name = "loss"
+
+    def __init__(self, reduction: str | None = MEAN, name: str | None = None):
+        if reduction not in REDUCTIONS:
+            raise unknown("reduction", reduction, [k for k in REDUCTIONS if k])
+        self.reduction = REDUCTIONS[reduction]
+        self.name = name or self.default_name
+
+    # -- to be written by each loss ----------------------------------------------------------------------------------
+
+    def values(self, target: Array, y_pred: Tensor, keep: int) -> Tensor:
+        """One value per position, (N, ...): at least the first ``keep`` axes of y_pred."""
+        raise NotImplementedError(f"{type(self).__name__} has no values(target, y_pred, keep)")
+
+    def measure(self, t: Array, x: Array) -> Array:
+        """The same in arrays, for a metric of this name: targets and predictions -> (N,)."""
+        raise NotImplementedError(f"{type(self).__name__} has no measure(t, x), so it cannot be a metric")
+
+    def divisor(self, target: Array, values: Tensor) -> Any:
+        """What the sum is divided by; None for the number of values."""
+        return None
+
+    def fit(self, y: Array, output_shape: Shape, what: str) -> Array:
+        """y in the shape that ``values`` expects; reads no value."""
+        return door.like_output(y, output_shape, self.name, what)
+
+    def verify(self, y: np.ndarray, output_shape: Shape, what: str) -> np.ndarray:
+        """y with values that ``values`` can take; ValueError names the first that it cannot."""
+        return door.as_floats(y)
+
+    # -- calling -----------------------------------------------------------------------------------------------------
+
+    def check(self, y_true: ArrayLike, output_shape: Shape, what: str = "y_true") -> np.ndarray:
+        """Targets as this loss wants them, checked on the host: floats of the output's shape, or int32 labels.
+
+        output_shape: the model's, without the batch axis; what: whose targets they are, for the message.
+        """
+        array = self.fit(door.as_numbers(y_true, self.name, what), tuple(output_shape), what)
+        return self.verify(array, tuple(output_shape), what)
+
+    def __call__(self, y_true: ArrayLike, y_pred: Tensor, sample_weight: ArrayLike | None = None) -> Tensor:
+        """Check the targets and compute; targets that are already on a device have their shapes checked only."""
+        return self.compute(self._checked(y_true, y_pred), y_pred, sample_weight)
+
+    def compute(self, y_true: ArrayLike, y_pred: Tensor, sample_weight: ArrayLike | None = None) -> Tensor:
+        """The loss of a batch whose targets ``check`` has seen."""
+        if self.reduction == "none":
+            return self._weighted_rows(y_true, y_pred, sample_weight)
+        weights, keep = None, 1
+        if sample_weight is not None:
+            weights = self._weights(sample_weight, y_pred)
+            keep = weights.ndim
+        target = self._array(y_true, y_pred)
+        values = self.values(target, y_pred, keep)
+        divisor: Any = 1 if self.reduction == "sum" else self.divisor(target, values)
+        return y_pred.graph.apply(WeightedMean(weights, divisor), values)
+
+    def rows(self, y_true: ArrayLike, y_pred: Tensor) -> Tensor:
+        """One value per row: the mean over all other axes, (N,)."""
+        return self._rows(self._checked(y_true, y_pred), y_pred)
+
+    def _rows(self, target: Array, y_pred: Tensor) -> Tensor:
+        values = self.values(target, y_pred, 1)
+        return values if values.ndim == 1 else ops.mean(values, tuple(range(1, values.ndim)))
+
+    def _weighted_rows(self, y_true: ArrayLike, y_pred: Tensor, sample_weight: ArrayLike | None) -> Tensor:
+        rows = self._rows(self._array(y_true, y_pred), y_pred)
+        if sample_weight is None:
+            return rows
+        weights = self._weights(sample_weight, y_pred)
+        if weights.ndim > 1:
+            raise ValueError(f"{self.name} with reduction='none' expects one weight per row, got {weights.shape}")
+        return rows * y_pred.graph.tensor(weights)
+
+    def _checked(self, y_true: ArrayLike, y_pred: Tensor) -> Array:
+        """Targets from the user's hand; on a device only their shape can be checked."""
+        target = self._array(y_true, y_pred)
+        if isinstance(target, np.ndarray):
+            return self.check(target, y_pred.shape[1:])
+        return self.fit(target, y_pred.shape[1:], "y_true")
+
+    def _array(self, y_true: Any, y_pred: Tensor) -> Array:
+        """The targets as an array, without a Tensor around them, one row for each of y_pred."""
+        if not isinstance(y_pred, Tensor):
+            swapped = ": the order is Keras's, y_true first" if isinstance(y_true, Tensor) else ""
+            raise TypeError(f"{self.name} expects a Tensor as y_pred, got {type(y_pred).__name__}{swapped}")
+        if isinstance(y_true, Tensor):
+            if y_true.requires_grad:
+                raise ValueError(
+                    f"{self.name} has no gradient for y_true, which wants one: the order is Keras's, y_true first; "
+                    "for a target that is computed pass its .data"
+                )
+            y_true = y_true.data
+        if not isinstance(y_true, (np.ndarray, y_pred.graph.array_type)):
+            y_true = door.as_numbers(y_true, self.name, "y_true")
+        if y_true.shape[:1] != y_pred.data.shape[:1]:
+            raise ValueError(
+                f"{self.name} expects a row of y_true for each row of y_pred, got {tuple(y_true.shape)} "
+                f"for outputs of shape {y_pred.shape}"
+            )
+        return y_true
+
+    def _weights(self, sample_weight: ArrayLike, y_pred: Tensor) -> Array:
+        """Weights as an array (N,), or one per position of the leading axes of y_pred."""
+        weights = y_pred.graph.backend.asarray(sample_weight, y_pred.graph.dtype)
+        rows = y_pred.shape[0] if y_pred.shape else 1
+        if weights.ndim > 1 and weights.size == rows:
+            weights = weights.reshape(rows)
+        positions = y_pred.shape[:-1] if y_pred.ndim > 1 else y_pred.shape
+        if weights.ndim == 0 or weights.shape != positions[: weights.ndim]:
+            raise ValueError(
+                f"{self.name} expects one sample weight per row, shape ({rows},), got {tuple(weights.shape)}"
+            )
+        return weights
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
+
+class FunctionLoss(Loss):
+    """Any callable ``(y_true, y_pred) -> Tensor``: a scalar, or one value per row, whose mean is taken.
+
+    y_true arrives as an array of the backend, y_pred as a Tensor.
+    """
+
+    def __init__(
+        self, function: Callable[[Any, Tensor], Tensor], reduction: str | None = MEAN, name: str | None = None
+    ):
+        if not callable(function):
+            raise TypeError(f"a loss is a callable (y_true, y_pred), got {type(function).__name__}")
+        super().__init__(reduction, name or getattr(function, "__name__", type(function).__name__))
+        self.function = function
+
+    def values(self, target: Array, y_pred: Tensor, keep: int) -> Tensor:
+        values = self.function(target, y_pred)
+        if not isinstance(values, Tensor):
+            raise TypeError(f"the loss {self.name} must return a Tensor, got {type(values).__name__}")
+        return values
+
+    def compute(self, y_true: ArrayLike, y_pred: Tensor, sample_weight: ArrayLike | None = None) -> Tensor:
+        target = self._array(y_true, y_pred)
+        values = self.values(y_pred.graph.backend.asarray(target, target.dtype), y_pred, 1)
+        if values.size == 1 and (sample_weight is None or y_pred.shape[0] == 1):
+            values = values if values.ndim == 0 else ops.reshape(values, ())
+            return values if sample_weight is None else values * y_pred.graph.tensor(sample_weight).reshape(())
+        if values.shape[:1] != y_pred.shape[:1]:
+            raise ValueError(
+                f"the loss {self.name} returned shape {values.shape}: sample weights and class weights need "
+                f"one value per row, ({y_pred.shape[0]},)"
+            )
+        weights = None if sample_weight is None else self._weights(sample_weight, y_pred)
+        return y_pred.graph.apply(WeightedMean(weights, 1 if self.reduction == "sum" else None), values)
+
+    def fit(self, y: Array, output_shape: Shape, what: str) -> Array:
+        """A last axis of size one is added or dropped where that gives the output's shape; other shapes pass."""
+        try:
+            return door.like_output(y, output_shape, self.name, what)
+        except ValueError:
+            return y
+
+    def verify(self, y: np.ndarray, output_shape: Shape, what: str) -> np.ndarray:
+        return y

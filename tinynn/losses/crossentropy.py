@@ -1,0 +1,336 @@
+"""Cross-entropies: of class numbers, of rows of probabilities, of independent yes/no outputs.
+
+Each takes logits where it can: when the node that made the predictions is a Softmax (or Sigmoid), its input is used, so
+that nothing overflows and log(0) cannot happen. Probabilities that come from elsewhere are clipped, as in Keras.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinynn.config import fraction
+from tinynn.function import Function
+from tinynn.losses import door
+from tinynn.losses.base import MEAN, Loss, RowMeans, means, spread
+from tinynn.losses.regression import EPSILON
+from tinynn.ops.activations import Sigmoid, Softmax
+from tinynn.tensor import Tensor
+from tinynn.typing import Array, ArrayLike, Shape
+
+if TYPE_CHECKING:
+    from tinynn.graph import Graph
+
+# -- Functions ---------------------------------------------------------------------------------------------------------
+
+
+class SoftmaxCrossEntropy(Function):
+    """-sum_c target log softmax(x), over the last axis: logits x (..., C), target (..., C) -> (...)"""
+
+    def __init__(self, target: ArrayLike):
+        self.target = target
+
+    def forward(self, graph: Graph, x: Array) -> Array:
+        x = x.reshape(-1, x.shape[-1]) if x.ndim != 2 else x
+        target = graph.backend.asarray(self.target, graph.dtype)
+        shape = target.shape[:-1]
+        target = target.reshape(x.shape)
+        rows, p = graph.empty(x.shape[0]), graph.empty(*x.shape)
+        graph.backend.softmax.cross_entropy(rows, p, x, target)
+        self.saved = p, target, shape
+        return rows.reshape(shape)
+
+    def backward(self, graph: Graph, drows: Array) -> Array:
+        p, target, shape = self.saved
+        dx = graph.empty(*p.shape)
+        graph.backend.softmax.cross_entropy_backward(dx, drows.reshape(-1), p, target)
+        return dx.reshape(*shape, p.shape[-1])
+
+
+class SparseSoftmaxCrossEntropy(Function):
+    """-log softmax(x)[label], over the last axis: logits x (..., C), labels (...) -> (...); 0 where label < 0"""
+
+    def __init__(self, labels: ArrayLike):
+        self.labels = labels
+
+    def forward(self, graph: Graph, x: Array) -> Array:
+        x = x.reshape(-1, x.shape[-1]) if x.ndim != 2 else x
+        labels = graph.backend.asarray(self.labels, INT32)
+        shape = labels.shape
+        labels = labels.reshape(-1)
+        rows, p = graph.empty(x.shape[0]), graph.empty(*x.shape)
+        graph.backend.softmax.sparse_cross_entropy(rows, p, x, labels)
+        self.saved = p, labels, shape
+        return rows.reshape(shape)
+
+    def backward(self, graph: Graph, drows: Array) -> Array:
+        p, labels, shape = self.saved
+        dx = graph.empty(*p.shape)
+        graph.backend.softmax.sparse_cross_entropy_backward(dx, drows.reshape(-1), p, labels)
+        return dx.reshape(*shape, p.shape[-1])
+
+
+class SigmoidCrossEntropy(Function):
+    """mean of max(x, 0) - x target + log(1 + exp(-|x|)) of logits x, over the axes after the first ``keep``"""
+
+    def __init__(self, target: ArrayLike, keep: int = 1):
+        self.target = target
+        self.keep = keep
+
+    def forward(self, graph: Graph, x: Array) -> Array:
+        shape, flat = x.shape, (x.shape[0], math.prod(x.shape[1:]))
+        x = x.reshape(flat)
+        target = graph.backend.asarray(self.target, graph.dtype).reshape(flat)
+        loss = graph.empty(*flat)
+        graph.backend.softmax.binary_cross_entropy(loss, x, target)
+        self.saved = x, target, shape
+        return means(loss.reshape(shape), self.keep)
+
+    def backward(self, graph: Graph, drows: Array) -> Array:
+        x, target, shape = self.saved
+        dloss, dx = graph.empty(*shape), graph.empty(*x.shape)
+        dloss[...] = spread(drows, shape)
+        graph.backend.softmax.binary_cross_entropy_backward(dx, dloss.reshape(x.shape), x, target)
+        return dx.reshape(shape)
+
+
+class CategoricalOfProbabilities(Function):
+    """-sum_c target log q, q = p / sum p clipped to [epsilon, 1 - epsilon], over the last axis (Keras)"""
+
+    def __init__(self, target: ArrayLike):
+        self.target = target
+
+    def value(self, t: Array, p: Array) -> Array:
+        return -np.sum(t * np.log(np.clip(p / np.sum(p, axis=-1, keepdims=True), EPSILON, 1 - EPSILON)), axis=-1)
+
+    def forward(self, graph: Graph, p: Array) -> Array:
+        t = graph.backend.asarray(self.target, graph.dtype)
+        self.saved = t, p
+        return self.value(t, p)
+
+    def backward(self, graph: Graph, drows: Array) -> Array:
+        """dq = -t / q where q was not clipped; dp = (dq - sum(dq q)) / sum p"""
+        t, p = self.saved
+        total = np.sum(p, axis=-1, keepdims=True)
+        q = p / total
+        dq = -t / np.clip(q, EPSILON, 1 - EPSILON) * ((q >= EPSILON) & (q <= 1 - EPSILON))
+        dp = (dq - np.sum(dq * q, axis=-1, keepdims=True)) / total
+        dp *= drows[..., None]
+        return dp
+
+
+class BinaryOfProbabilities(RowMeans):
+    """-(t log p + (1 - t) log(1 - p)), p clipped to [epsilon, 1 - epsilon] (Keras)"""
+
+    def value(self, t: Array, p: Array) -> Array:
+        p = np.clip(p, EPSILON, 1 - EPSILON)
+        return -(t * np.log(p) + (1 - t) * np.log(1 - p))
+
+    def slope(self, t: Array, p: Array) -> Array:
+        q = np.clip(p, EPSILON, 1 - EPSILON)
+        return (q - t) / (q * (1 - q)) * (q == p)
+
+
+INT32 = np.dtype("int32")
+
+
+# -- finding the logits ------------------------------------------------------------------------------------------------
+
+
+def logits_below(y_pred: Tensor, kind: type[Function]) -> Tensor | None:
+    """The input of the Softmax or Sigmoid that made y_pred; None where something else did."""
+    function = y_pred.function
+    if type(function) is not kind:
+        return None
+    axis = getattr(function, "axis", -1)
+    if axis not in (-1, y_pred.ndim - 1):
+        return None
+    return function.inputs[0]
+
+
+def one_hot(labels: Array, classes: int, like: Array) -> Array:
+    """Rows of 0 and 1 in the dtype and on the device of ``like``; a negative label makes a row of zeros."""
+    numbers = np.cumsum(np.ones_like(labels, shape=(classes,))) - 1
+    return (labels[..., None] == numbers).astype(like.dtype)
+
+
+class CrossEntropy(Loss):
+    """What the three share.
+
+    from_logits:     whether the predictions are logits; logits are found by themselves behind a Softmax or Sigmoid node
+    label_smoothing: the share of each target that is spread evenly, in [0, 1)
+    axis:            the classes are on the last axis, -1
+    """
+
+    below: type[Function] = Softmax
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = MEAN,
+        name: str | None = None,
+    ):
+        super().__init__(reduction, name)
+        self.from_logits = bool(from_logits)
+        self.label_smoothing = fraction(label_smoothing, "label_smoothing", type(self).__name__)
+        if axis != -1:
+            raise ValueError(f"{self.name} expects the classes on the last axis, axis=-1, got {axis!r}: Permute before")
+        self.axis = axis
+        self._warned = False
+
+    def logits(self, y_pred: Tensor) -> Tensor | None:
+        """The logits that y_pred is or was made from, None for probabilities from elsewhere."""
+        found = logits_below(y_pred, self.below)
+        if found is None:
+            return y_pred if self.from_logits else None
+        if self.from_logits and not self._warned:
+            self._warned = True
+            kind = self.below.__name__.lower()
+            warnings.warn(
+                f"{self.name}(from_logits=True) got the output of a {kind}, which would be applied twice; its input "
+                f"is used as the logits. Leave out from_logits=True, or the {kind}",
+                stacklevel=4,
+            )
+        return found
+
+
+class CategoricalCrossentropy(CrossEntropy):
+    """-sum_c y_true log softmax(logits); y_true holds rows of probabilities, such as one-hot rows (N, C).
+
+    Label smoothing s: y_true (1 - s) + s / C.
+    """
+
+    default_name = "categorical_crossentropy"
+
+    def fit(self, y: Array, output_shape: Shape, what: str) -> Array:
+        door.several_classes(output_shape, self.name)
+        return super().fit(y, output_shape, what)
+
+    def verify(self, y: np.ndarray, output_shape: Shape, what: str) -> np.ndarray:
+        door.within_unit(y, self.name, what, ": for class numbers use sparse_categorical_crossentropy")
+        return door.as_floats(y)
+
+    def values(self, target: Array, y_pred: Tensor, keep: int) -> Tensor:
+        graph = y_pred.graph
+        if target.shape != y_pred.data.shape:
+            target = self.fit(target, y_pred.shape[1:], "y_true")
+        target = graph.backend.asarray(target, graph.dtype)
+        if self.label_smoothing:
+            target = target * (1 - self.label_smoothing) + self.label_smoothing / target.shape[-1]
+        logits = self.logits(y_pred)
+        if logits is None:
+            return graph.apply(CategoricalOfProbabilities(target), y_pred)
+        return graph.apply(SoftmaxCrossEntropy(target), logits)
+
+    def measure(self, t: Array, x: Array) -> Array:
+        if self.label_smoothing:
+            t = t * (1 - self.label_smoothing) + self.label_smoothing / t.shape[-1]
+        return means(CategoricalOfProbabilities(t).value(t, softmax(x) if self.from_logits else x), 1)
+
+
+class SparseCategoricalCrossentropy(CrossEntropy):
+    """-log softmax(logits)[y_true]; y_true holds class numbers 0 .. C - 1, (N,) for outputs (N, C).
+
+    ignore_class:    positions with this label have loss 0, and the divisor is max(positions kept, 1)
+    label_smoothing: s spreads s / C over all classes, as for one-hot rows (not in Keras)
+    """
+
+    default_name = "sparse_categorical_crossentropy"
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        reduction: str | None = MEAN,
+        axis: int = -1,
+        name: str | None = None,
+        label_smoothing: float = 0.0,
+    ):
+        super().__init__(from_logits, label_smoothing, axis, reduction, name)
+        if ignore_class is not None and (isinstance(ignore_class, bool) or not hasattr(ignore_class, "__index__")):
+            raise TypeError(f"{self.name} expects ignore_class to be a class number, got {ignore_class!r}")
+        self.ignore_class = None if ignore_class is None else int(ignore_class)
+
+    def fit(self, y: Array, output_shape: Shape, what: str) -> Array:
+        return door.like_labels(y, output_shape, self.name, what)
+
+    def verify(self, y: np.ndarray, output_shape: Shape, what: str) -> np.ndarray:
+        return door.class_numbers(y, output_shape[-1], self.ignore_class, self.name, what)
+
+    def values(self, target: Array, y_pred: Tensor, keep: int) -> Tensor:
+        graph = y_pred.graph
+        if target.shape != y_pred.data.shape[:-1]:
+            target = self.fit(target, y_pred.shape[1:], "y_true")
+        labels = graph.backend.asarray(target, INT32)
+        if self.ignore_class is not None:
+            labels = np.where(labels == self.ignore_class, labels.dtype.type(-1), labels)
+        logits = self.logits(y_pred)
+        if logits is not None and not self.label_smoothing:
+            return graph.apply(SparseSoftmaxCrossEntropy(labels), logits)
+        target = self.smoothed(labels, y_pred.data)
+        if logits is not None:
+            return graph.apply(SoftmaxCrossEntropy(target), logits)
+        return graph.apply(CategoricalOfProbabilities(target), y_pred)
+
+    def smoothed(self, labels: Array, like: Array) -> Array:
+        """One-hot rows with the smoothing applied; rows of ignored labels stay zero."""
+        classes = like.shape[-1]
+        target = one_hot(labels, classes, like)
+        if self.label_smoothing:
+            s = self.label_smoothing
+            target = target * (1 - s) + (labels >= 0)[..., None] * like.dtype.type(s / classes)
+        return target
+
+    def divisor(self, target: Array, values: Tensor) -> Any:
+        if self.ignore_class is None:
+            return None
+        return np.maximum(np.sum(target != self.ignore_class), 1).astype(values.dtype)
+
+    def measure(self, t: Array, x: Array) -> Array:
+        t = np.where(t == self.ignore_class, -1, t) if self.ignore_class is not None else t
+        target = self.smoothed(t, x)
+        return means(CategoricalOfProbabilities(target).value(target, softmax(x) if self.from_logits else x), 1)
+
+
+class BinaryCrossentropy(CrossEntropy):
+    """-(y log p + (1 - y) log(1 - p)), the mean over a row's outputs, which are independent yes/no questions.
+
+    Label smoothing s: y_true (1 - s) + s / 2.
+    """
+
+    default_name = "binary_crossentropy"
+    below = Sigmoid
+
+    def verify(self, y: np.ndarray, output_shape: Shape, what: str) -> np.ndarray:
+        beyond = ": for class numbers use sparse_categorical_crossentropy with Dense(classes, activation='softmax')"
+        door.within_unit(y, self.name, what, beyond)
+        return door.as_floats(y)
+
+    def values(self, target: Array, y_pred: Tensor, keep: int) -> Tensor:
+        graph = y_pred.graph
+        if target.shape != y_pred.data.shape:
+            target = self.fit(target, y_pred.shape[1:], "y_true")
+        target = graph.backend.asarray(target, graph.dtype)
+        if self.label_smoothing:
+            target = target * (1 - self.label_smoothing) + self.label_smoothing / 2
+        logits = self.logits(y_pred)
+        if logits is None:
+            return graph.apply(BinaryOfProbabilities(target, keep), y_pred)
+        return graph.apply(SigmoidCrossEntropy(target, keep), logits)
+
+    def measure(self, t: Array, x: Array) -> Array:
+        if self.label_smoothing:
+            t = t * (1 - self.label_smoothing) + self.label_smoothing / 2
+        p = 1 / (1 + np.exp(-x)) if self.from_logits else x
+        return means(BinaryOfProbabilities(t).value(t, p), 1)
+
+
+def softmax(x: Array) -> Array:
+    """exp(x - max) / sum exp(x - max) over the last axis, in array language."""
+    e = np.exp(x - np.max(x, axis=-1, keepdims=True))
+    return e / np.sum(e, axis=-1, keepdims=True)
