@@ -158,6 +158,34 @@ def test_two_python_threads_at_once():
     assert not wrong
 
 
+@pytest.mark.skipif("TINYNN_SIMD" in os.environ, reason="once is enough")
+def test_threads_that_come_at_once_for_the_first_product(tmp_path):
+    program = """
+import threading
+import numpy as np
+from tinynn.backends.cpu.gemm import column_sums, gemm
+
+failed = []
+
+def first(size):
+    try:
+        a, c, total = np.ones((size, size), np.float32), np.empty((size, size), np.float32), np.empty(size, np.float32)
+        gemm(c, a, a)
+        column_sums(total, a)
+        assert (c == size).all() and (total == size).all()
+    except BaseException as error:
+        failed.append(error)
+
+workers = [threading.Thread(target=first, args=(size,)) for size in (10, 100, 10, 100)]
+[worker.start() for worker in workers]
+[worker.join() for worker in workers]
+assert not failed, failed
+"""
+    environment = dict(os.environ, NUMBA_CACHE_DIR=str(tmp_path))
+    result = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
 @settings(quick, max_examples=60)
 @given(st.one_of(deep, st.just(3000)), short, st.sampled_from([0, 1, 16]))
 @example(40_000, 33, 0)

@@ -12,7 +12,6 @@ All matrices are described as (address, byte stride of rows, byte stride of colu
 two strides exchanged, and C^T = op(B)^T op(A)^T is the same code as C.
 """
 
-import functools
 import threading
 
 import numpy as np
@@ -30,7 +29,7 @@ from .microkernel import (
     make_transpose,
     store_float,
 )
-from .simd import BLOCK, compiled, entry_point
+from .simd import BLOCK, compiled, entry_point, with_signature
 
 LANES = BLOCK.lanes
 PANEL = BLOCK.columns
@@ -38,12 +37,12 @@ HIGH, MIDDLE, LOW = BLOCK.rows
 FLOAT = 4
 """Bytes of a float32."""
 
-DEPTH = 256
+DEPTH = 320
 """Longest piece of the depth where A is packed: HIGH x DEPTH of A is a part of L1, DEPTH x TILE_COLUMNS of B of L2."""
 DEPTH_UNPACKED = 1024
 """Longest piece where A is read as it lies: longer, since C is then written less often."""
-TILE_ROWS = 16 * HIGH
-TILE_COLUMNS = 256
+TILE_ROWS, TILE_COLUMNS = 768, 256
+"""Largest tile of C: tall, since every tile packs its own slices of B. Rows are a multiple of every HIGH."""
 UNPACKED_COLUMNS = 2 * PANEL
 """Up to this width of a tile rows of A are used too seldom to be worth packing."""
 NARROW = 12
@@ -54,9 +53,10 @@ SERIAL_BELOW = 200_000
 TASK_WORK = 1 << 18
 """Multiply-adds that a task should have at least."""
 MANY_TASKS = 16
-"""No tile is made smaller than it need be once there are so many."""
-SMALL_TILE = 4 * HIGH
-"""Fewer rows in a tile would spend their time in packing B."""
+"""No tile is made smaller than it need be once there are so many, or one per HUGE_TASK."""
+HUGE_TASK = 1 << 28
+SMALL_TILE = 48
+"""Fewer rows in a tile would spend their time in packing B; half as many again where B does not stay in a cache."""
 
 SUM_ROWS = 512
 """Fewest rows in a piece of a sum over rows."""
@@ -301,10 +301,12 @@ def cut(m, n, k):
     """(rows, columns) of a tile for an m x n x k product: by shape only, tiles as equal as they can be."""
     row_tiles = (m + TILE_ROWS - 1) // TILE_ROWS
     column_tiles = (n + TILE_COLUMNS - 1) // TILE_COLUMNS
-    wanted = min(MANY_TASKS, m * n * k // TASK_WORK)
+    size = m * n * k
+    wanted = min(max(MANY_TASKS, size // HUGE_TASK), size // TASK_WORK)
+    fewest_rows = SMALL_TILE if n * k <= TILE_COLUMNS * DEPTH else SMALL_TILE * 3 // 2
     while row_tiles * column_tiles < wanted:
         rows, columns = m // (row_tiles + 1), n // (column_tiles + 1)
-        if rows >= SMALL_TILE and (m // row_tiles >= n // column_tiles or columns < PANEL):
+        if rows >= fewest_rows and (m // row_tiles >= n // column_tiles or columns < PANEL):
             row_tiles += 1
         elif columns >= PANEL:
             column_tiles += 1
@@ -318,8 +320,6 @@ def cut(m, n, k):
 def make_plan(c, a, b, transpose_a, transpose_b, bias, accumulate, plan):
     """Write addresses, byte strides and tiles in the order that `multiply_tiles` reads; return the number of tiles."""
     m, n = c.shape
-    one = np.int64(FLOAT)
-    # A dimension of length one has any stride in NumPy; the kernels look for columns side by side.
     a_row, a_col = np.int64(a.strides[0]), np.int64(a.strides[1])
     b_row, b_col = np.int64(b.strides[0]), np.int64(b.strides[1])
     c_row, c_col = np.int64(c.strides[0]), np.int64(c.strides[1])
@@ -332,7 +332,7 @@ def make_plan(c, a, b, transpose_a, transpose_b, bias, accumulate, plan):
     a_place, b_place, c_place = np.int64(a.ctypes.data), np.int64(b.ctypes.data), np.int64(c.ctypes.data)
     addend, add_row, add_col = np.int64(0), np.int64(0), np.int64(0)
     if bias.size:
-        addend, add_col = np.int64(bias.ctypes.data), one
+        addend, add_col = np.int64(bias.ctypes.data), np.int64(FLOAT)
     if accumulate:
         addend, add_row, add_col = c_place, c_row, c_col
     if a_col != FLOAT and n <= HIGH and m > n:
@@ -356,12 +356,25 @@ def make_plan(c, a, b, transpose_a, transpose_b, bias, accumulate, plan):
     return (m + rows - 1) // rows * grid_columns
 
 
+# One signature for all layouts: see `with_signature`.
+TARGET = types.Array(types.float32, 2, "A", aligned=False)
+SOURCE = types.Array(types.float32, 2, "A", readonly=True, aligned=False)
+BIAS = types.Array(types.float32, 1, "C", readonly=True, aligned=False)
+PLAN = types.Array(types.int64, 1, "C")
+WORK = types.Array(types.uint8, 2, "C")
+FLAG, NUMBER = types.boolean, types.int64
+PRODUCT = (TARGET, SOURCE, SOURCE, FLAG, FLAG, BIAS, FLAG, PLAN, WORK, NUMBER)
+SUMS = (TARGET, SOURCE, NUMBER, PLAN, NUMBER)
+
+
+@with_signature(*PRODUCT)
 @compiled()
 def gemm_serial(c, a, b, transpose_a, transpose_b, bias, accumulate, plan, work, function):
     tiles = make_plan(c, a, b, transpose_a, transpose_b, bias, accumulate, plan)
     call_range(function, 0, tiles, np.int64(plan.ctypes.data), np.int64(work.ctypes.data))
 
 
+@with_signature(*PRODUCT, NUMBER)
 @compiled(parallel=True)
 def gemm_parallel(c, a, b, transpose_a, transpose_b, bias, accumulate, plan, work, function, workers):
     tiles = make_plan(c, a, b, transpose_a, transpose_b, bias, accumulate, plan)
@@ -421,11 +434,13 @@ def make_sum_plan(result, a, piece, plan):
     return strips * ((rows + piece - 1) // piece)
 
 
+@with_signature(*SUMS)
 @compiled()
 def sums_serial(result, a, piece, plan, function):
     call_range(function, 0, make_sum_plan(result, a, piece, plan), np.int64(plan.ctypes.data), 0)
 
 
+@with_signature(*SUMS, NUMBER)
 @compiled(parallel=True)
 def sums_parallel(result, a, piece, plan, function, workers):
     tiles = make_sum_plan(result, a, piece, plan)
@@ -433,44 +448,6 @@ def sums_parallel(result, a, piece, plan, function, workers):
     for worker in prange(workers):
         w = np.int64(worker)
         call_range(function, w * tiles // workers, (w + 1) * tiles // workers, place, 0)
-
-
-_TARGET = types.Array(types.float32, 2, "A", aligned=False)
-_SOURCE = types.Array(types.float32, 2, "A", readonly=True, aligned=False)
-_BIAS = types.Array(types.float32, 1, "C", readonly=True, aligned=False)
-_WORK = types.Array(types.uint8, 2, "C")
-_PLAN = types.Array(types.int64, 1, "C")
-_SIGNATURE = (_TARGET, _SOURCE, _SOURCE, types.boolean, types.boolean, _BIAS, types.boolean, _PLAN, _WORK, types.int64)
-
-
-_SUM_SIGNATURE = (_TARGET, _SOURCE, types.int64, _PLAN, types.int64)
-
-
-@functools.cache
-def _serial():
-    """The compiled product; one signature for all layouts, so that a view does not start the compiler again."""
-    return _only(gemm_serial, _SIGNATURE)
-
-
-@functools.cache
-def _parallel():
-    return _only(gemm_parallel, (*_SIGNATURE, types.int64))
-
-
-@functools.cache
-def _sums_serial():
-    return _only(sums_serial, _SUM_SIGNATURE)
-
-
-@functools.cache
-def _sums_parallel():
-    return _only(sums_parallel, (*_SUM_SIGNATURE, types.int64))
-
-
-def _only(dispatcher, signature):
-    dispatcher.compile(signature)
-    dispatcher.disable_compile()
-    return dispatcher
 
 
 class _Workspace(threading.local):
@@ -520,12 +497,12 @@ def gemm(c, a, b, transpose_a=False, transpose_b=False, bias=None, accumulate=Fa
     function = multiply_tiles()
     if workers == 1 or size < SERIAL_BELOW:
         work = space.for_workers(1)
-        _serial()(c, a, b, transpose_a, transpose_b, bias, accumulate, space.plan, work, function)
+        gemm_serial()(c, a, b, transpose_a, transpose_b, bias, accumulate, space.plan, work, function)
         return
     with threads.parallel_region():
         workers = threads.workers()
         work = space.for_workers(workers)
-        _parallel()(c, a, b, transpose_a, transpose_b, bias, accumulate, space.plan, work, function, workers)
+        gemm_parallel()(c, a, b, transpose_a, transpose_b, bias, accumulate, space.plan, work, function, workers)
 
 
 def _gemm_plain(c, a, b, bias, accumulate) -> None:
@@ -563,7 +540,7 @@ def column_sums(out, a) -> None:
 def _sum_pieces(result, a, piece) -> None:
     """Row i of the result is the sum of the i-th `piece` rows of a."""
     if a.size < SUM_SERIAL_BELOW or threads.get_num_threads() == 1:
-        _sums_serial()(result, a, piece, _workspace.plan, sum_tiles())
+        sums_serial()(result, a, piece, _workspace.plan, sum_tiles())
         return
     with threads.parallel_region():
-        _sums_parallel()(result, a, piece, _workspace.plan, sum_tiles(), threads.workers())
+        sums_parallel()(result, a, piece, _workspace.plan, sum_tiles(), threads.workers())

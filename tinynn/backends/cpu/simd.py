@@ -12,6 +12,7 @@ works too, slowly: LLVM splits the vectors.
 import functools
 import hashlib
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,23 +95,50 @@ def compiled(**options):
     return decorate
 
 
+def once(function):
+    """A function without arguments that is called at the first use of its value, by one thread only."""
+    lock = threading.RLock()
+    value = []
+
+    @functools.wraps(function)
+    def kept():
+        if not value:
+            with lock:
+                if not value:
+                    value.append(function())
+        return value[0]
+
+    return kept
+
+
+def with_signature(*arguments):
+    """Compile a kernel for these types of arguments only, at first use: `kernel()` is the compiled kernel.
+
+    Arrays of other layouts are then converted to the ones declared (`A` takes them all), where Numba would
+    otherwise start the compiler once more for every combination of layouts that comes along.
+    """
+
+    def decorate(dispatcher):
+        def compiled_kernel():
+            dispatcher.compile(arguments)
+            dispatcher.disable_compile()
+            return dispatcher
+
+        return once(functools.wraps(dispatcher.py_func)(compiled_kernel))
+
+    return decorate
+
+
 def entry_point(signature: str):
-    """A kernel that other kernels call by its address: compiled at the first question for the address.
+    """A kernel that other kernels call by its address, `kernel()`; compiled when that is first asked for.
 
     Numba compiles a called function into each of its callers, again at every level. A call by address keeps a large
-    kernel out of the serial and the parallel entry that both hand out its work. Use: `address = kernel()`.
+    kernel out of the serial and the parallel entry that both hand out its work.
     """
 
     def decorate(function):
-        @functools.cache
-        def callback():
-            function.__qualname__ += _CACHE_NAME
-            return cfunc(signature, cache=True, error_model="numpy")(function)
-
-        @functools.cache
-        def address() -> int:
-            return callback().address  # the cache keeps the callback, and so its code, alive
-
-        return functools.wraps(function)(address)
+        function.__qualname__ += _CACHE_NAME
+        callback = once(lambda: cfunc(signature, cache=True, error_model="numpy")(function))  # keeps the code alive
+        return once(functools.wraps(function)(lambda: callback().address))
 
     return decorate
