@@ -46,7 +46,7 @@ TILE_ROWS, TILE_COLUMNS = 768, 256
 UNPACKED_COLUMNS = 2 * PANEL
 """Up to this width of a tile rows of A are used too seldom to be worth packing."""
 NARROW = 12
-"""Up to this width of C dot products along the depth come into question."""
+"""Up to this width of C other ways of using the lanes are looked for."""
 
 SERIAL_BELOW = 200_000
 """Multiply-adds below which the start of a parallel region costs more than it gives."""
@@ -335,8 +335,9 @@ def make_plan(c, a, b, transpose_a, transpose_b, bias, accumulate, plan):
         addend, add_col = np.int64(bias.ctypes.data), np.int64(FLOAT)
     if accumulate:
         addend, add_row, add_col = c_place, c_row, c_col
-    if a_col != FLOAT and n <= HIGH and m > n:
-        # Narrow C, and A has the long side of C in order: vectors along that side waste fewer lanes.
+    wasteful = -(-n // LANES) * LANES > -(-n // HIGH) * HIGH
+    if a_col != FLOAT and n <= NARROW and m > n and wasteful:
+        # Narrow C, and A has the long side of C in order: vectors along that side leave fewer lanes idle.
         m, n = n, m
         a_place, a_row, a_col, b_place, b_row, b_col = b_place, b_col, b_row, a_place, a_col, a_row
         c_row, c_col = c_col, c_row
@@ -362,6 +363,8 @@ SOURCE = types.Array(types.float32, 2, "A", readonly=True, aligned=False)
 BIAS = types.Array(types.float32, 1, "C", readonly=True, aligned=False)
 PLAN = types.Array(types.int64, 1, "C")
 WORK = types.Array(types.uint8, 2, "C")
+DOUBLES = types.Array(types.float64, 2, "A", readonly=True)
+DOUBLES_SIDE_BY_SIDE = types.Array(types.float64, 2, "C", readonly=True)
 FLAG, NUMBER = types.boolean, types.int64
 PRODUCT = (TARGET, SOURCE, SOURCE, FLAG, FLAG, BIAS, FLAG, PLAN, WORK, NUMBER)
 SUMS = (TARGET, SOURCE, NUMBER, PLAN, NUMBER)
@@ -385,9 +388,10 @@ def gemm_parallel(c, a, b, transpose_a, transpose_b, bias, accumulate, plan, wor
         call_range(function, first, last, plan_place, work_place + w * work_stride)
 
 
+@with_signature(types.float64[:, :], DOUBLES, DOUBLES_SIDE_BY_SIDE, types.float64[::1])
 @compiled()
-def gemm_plain(c, a, b, row):
-    """C += A B without vectors of our own, any dtype: one row of C at a time, all of K in order."""
+def gemm_double(c, a, b, row):
+    """C += A B in float64, without vectors of our own: one row of C at a time, all of K in order."""
     m, n = c.shape
     for i in range(m):
         for j in range(n):
@@ -512,7 +516,7 @@ def _gemm_plain(c, a, b, bias, accumulate) -> None:
     if bias is not None:
         c += bias
     if c.size and b.size:
-        gemm_plain(c, a, np.ascontiguousarray(b), np.empty(c.shape[1], c.dtype))
+        gemm_double()(c, a, np.ascontiguousarray(b), np.empty(c.shape[1], c.dtype))
 
 
 def column_sums(out, a) -> None:
