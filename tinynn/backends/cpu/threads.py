@@ -34,29 +34,28 @@ def _default_count() -> int:
 def _prepare_numba(wanted: int) -> None:
     """Give Numba's pool room for `wanted` threads and prefer its OpenMP layer; a user's own settings stand.
 
-    Numba reads both once, from the environment. At least four threads, so that results with 1, 2 and 3 threads
-    can be compared on a small machine; threads that no kernel asks for are never started. OpenMP first, because
-    Numba's fallback, workqueue, is slower and refuses two Python threads at once.
+    Numba reads the size of its pool once, from the environment, when it is imported: so this module comes before
+    any other that imports Numba. At least four threads, so that results with 1, 2 and 3 threads can be compared on
+    a small machine; threads that no kernel asks for are never started. OpenMP first, because Numba's fallback,
+    workqueue, is slower and refuses two Python threads at once.
     """
     os.environ.setdefault("NUMBA_THREADING_LAYER_PRIORITY", "omp tbb workqueue")
-    pool_is_ours = "NUMBA_NUM_THREADS" not in os.environ
-    if pool_is_ours:
-        os.environ["NUMBA_NUM_THREADS"] = str(max(4, available_cores(), wanted))
-    if "numba" in sys.modules:  # imported before us: let it read again, unless its pool is already running
-        from numba.core import config
+    if "numba" not in sys.modules:
+        os.environ.setdefault("NUMBA_NUM_THREADS", str(max(4, available_cores(), wanted)))
+        return
+    from numba.core import config  # the user was first: the pool is as it is, the layer may still be open
 
-        try:
-            config.reload_config()
-        except RuntimeError:
-            os.environ["NUMBA_NUM_THREADS"] = str(config.NUMBA_NUM_THREADS)
+    config.reload_config()
 
 
 _count = _default_count()
 _prepare_numba(_count)
 
 import numba  # noqa: E402  (after its pool has been configured)
+from numba.np.ufunc import parallel  # noqa: E402
 
-_count = min(_count, numba.config.NUMBA_NUM_THREADS)
+_limit: int = parallel.NUM_THREADS
+_count = min(_count, _limit)
 _this_thread = threading.local()
 _one_at_a_time = threading.Lock()
 _no_lock = contextlib.nullcontext()
@@ -70,11 +69,10 @@ def get_num_threads() -> int:
 def set_num_threads(n: int) -> None:
     """Let kernels use `n` threads, in every Python thread of this process; results do not change."""
     global _count
-    limit = numba.config.NUMBA_NUM_THREADS
-    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= limit:
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= _limit:
         raise ValueError(
-            f"set_num_threads: expected a whole number from 1 to {limit}, got {n!r}; "
-            "set the environment variable NUMBA_NUM_THREADS before the start for more"
+            f"set_num_threads: expected a whole number from 1 to {_limit}, got {n!r}; "
+            "for more, set the environment variable NUMBA_NUM_THREADS before Python starts"
         )
     _count = n
 
