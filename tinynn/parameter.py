@@ -89,9 +89,9 @@ class Buffer(Variable):
 class Parameter(Variable):
     """Trained: it has a gradient, and may have a regularizer (part of the loss) and a constraint (after each step).
 
-    grad:  the gradient of the last backward, None before it; a live view of the optimizer's buffer once built
-    slot:  where the optimizer wants the gradient written, None without one
-    fresh: whether a backward reached this parameter since the last optimizer step
+    grad:    the gradient of the last backward, None before it; a live view of the optimizer's buffer once built
+    slot:    where the optimizer wants the gradient written, None without one
+    reached: how many backwards have reached this parameter; an optimizer skips it where that has not changed
     """
 
     def __init__(
@@ -107,16 +107,18 @@ class Parameter(Variable):
         super().__init__(shape, initializer, dtype=dtype)
         self.regularizer = regularizer
         self.constraint = constraint
+        self.trained = trainable
+        """What the constructor said; ``trainable`` is False too while the layer is frozen."""
         self.trainable = trainable
         self.grad: Array | None = None
         self.slot: Array | None = None
         self.home: Any = None
         """(flat array, offset) of the optimizer that gave it a home."""
-        self.fresh = False
+        self.reached = 0
 
     def receive(self, gradient: Array, accumulate: bool = False) -> None:
         """Take a complete gradient from backward: replace what is there, or add to it."""
-        self.fresh = True
+        self.reached += 1
         if accumulate and self.grad is not None:
             self.grad += gradient
         elif gradient is self.slot:

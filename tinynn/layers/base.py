@@ -118,11 +118,15 @@ class Layer:
                 self.ensure_built(x.shape[1:])
         else:
             self.ensure_built([t.shape[1:] for t in x])
-        if self.stream is not None and self.owns_stream and first.graph.training:
-            self.stream.advance()
+        if self.stream is None:
+            self.owns_stream = True
+            self.bind(Stream(), self.label)
+        if self.owns_stream and first.graph.training:
+            self.stream.advance()  # type: ignore[union-attr]
         return self.forward(x)
 
     owns_stream = False
+    """Whether the layer is used without a model, so that nobody else counts its steps."""
 
     def ensure_built(self, input_shape: Any) -> Any:
         """Build at the first call; afterwards check that the shape fits. Returns the output shape."""
@@ -131,9 +135,10 @@ class Layer:
             if output_shape is None:
                 raise TypeError(f"build of layer '{self.label}' must return the output shape, got None")
             self.built_for, self.output_shape, self.built = input_shape, output_shape, True
-            if self.stream is None:
-                self.owns_stream = True
-                self.bind(Stream(), self.label)
+            if self.stream is not None:  # built inside another layer's forward: its variables want names too
+                self.bind(self.stream, self.path, self.bound_backend)
+            if self.frozen or not self.trainable:
+                self.freeze(self.frozen)
             return output_shape
         return self.output_shape if input_shape == self.built_for else self.shape_for(input_shape)
 
@@ -166,7 +171,8 @@ class Layer:
 
     @property
     def trainable_weights(self) -> list[Variable]:
-        return [v for v in self.variables() if v.trainable and not self.frozen and self.trainable]
+        """The parameters that are not frozen, by ``trainable`` here or further inside."""
+        return list(dict.fromkeys(trained(self)))
 
     @property
     def non_trainable_weights(self) -> list[Variable]:
@@ -213,7 +219,7 @@ class Layer:
 
     def bind(self, stream: Stream, path: str, backend: Any = None) -> None:
         """Give this layer, its variables and inner layers their random stream and their paths."""
-        self.stream, self.path = stream, path
+        self.stream, self.path, self.bound_backend = stream, path, backend
         prefix = f"{path}/" if path else ""
         for key, value in walk(vars(self)):
             if isinstance(value, Layer):
@@ -227,6 +233,7 @@ class Layer:
                     value.backend = backend
 
     path: str = "layer"
+    bound_backend: Any = None
 
     def freeze(self, frozen: bool = False) -> None:
         """Make ``trainable`` take effect, here and inside: what ``compile`` does."""
@@ -235,7 +242,7 @@ class Layer:
             if isinstance(value, Layer):
                 value.freeze(self.frozen)
             elif isinstance(value, Parameter):
-                value.trainable = not self.frozen
+                value.trainable = value.trained and not self.frozen
 
     # -- saving ------------------------------------------------------------------------------------------------------
 
@@ -276,6 +283,16 @@ def walk_variables(layer: Layer, path: str) -> Iterator[tuple[str, Variable]]:
             yield f"{path}{key}", value
 
 
+def trained(layer: Layer) -> Iterator[Variable]:
+    """The parameters of a layer that the next ``compile`` will train."""
+    if layer.trainable:
+        for _, value in walk(vars(layer)):
+            if isinstance(value, Layer):
+                yield from trained(value)
+            elif isinstance(value, Parameter) and value.trained:
+                yield value
+
+
 def checked_shape(shape: Sequence[int] | int, layer: Layer) -> Shape:
     """A shape of positive integers, None allowed for an open axis."""
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
@@ -290,3 +307,19 @@ def shown(shape: Any) -> str:
     if isinstance(shape, list):
         return str([(None, *s) for s in shape])
     return str((None, *shape))
+
+
+def checked_axis(axis: int, input_shape: Shape, layer: Layer) -> int:
+    """An axis as Keras counts it (0 is the batch, -1 the last) as a place in a shape without the batch."""
+    rank = len(input_shape) + 1
+    place = axis + rank if axis < 0 else axis
+    if not 1 <= place < rank:
+        raise ValueError(
+            f"layer '{layer.label}' expects an axis from 1 to {rank - 1} (or -1 to {1 - rank}) for inputs of shape "
+            f"{shown(input_shape)}, got axis={axis}"
+        )
+    if input_shape[place - 1] is None:
+        raise ValueError(
+            f"layer '{layer.label}' expects axis {axis} to be of known size, got inputs of shape {shown(input_shape)}"
+        )
+    return place - 1

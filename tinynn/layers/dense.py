@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tinynn import constraints, initializers, regularizers
-from tinynn.activation import FUSED, Activation
+from tinynn.activation import Activation
 from tinynn.config import positive_integer
 from tinynn.function import Function
 from tinynn.layers.activation import activation_function
@@ -79,7 +79,8 @@ class Dense(Layer):
             input_shape = (input_dim,)
         super().__init__(name=name, trainable=trainable, input_shape=input_shape)
         self.units = positive_integer(units, "units", f"Dense '{self.label}'")
-        self.activation = activation
+        self.function = activation_function(activation, f"Dense '{self.label}'")
+        self.activation = self.function.identifier
         self.use_bias = use_bias
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
@@ -90,7 +91,6 @@ class Dense(Layer):
         self.bias_constraint = constraints.get(bias_constraint)
         self.input_dim = None
         """Kept as ``input_shape``."""
-        self.function = activation_function(activation, f"Dense '{self.label}'")
 
     def build(self, input_shape: Shape) -> Shape:
         if not input_shape or input_shape[-1] is None:
@@ -108,7 +108,7 @@ class Dense(Layer):
                 regularizer=self.bias_regularizer,
                 constraint=self.bias_constraint,
             )
-        return (*input_shape[:-1], self.units)
+        return self.function.build((*input_shape[:-1], self.units))
 
     def shape_for(self, input_shape: Shape) -> Shape:
         if not input_shape or input_shape[-1] != self.kernel.shape[0]:
@@ -119,7 +119,7 @@ class Dense(Layer):
         graph = x.graph
         W = graph.parameter(self.kernel)
         fused = self.function.fused
-        affine = Affine(fused if fused in FUSED else Activation.LINEAR)
+        affine = Affine(fused or Activation.LINEAR)
         y: Tensor = affine(x, W, graph.parameter(self.bias)) if self.use_bias else affine(x, W)
         if fused is None:
             y = self.function(y)

@@ -6,7 +6,7 @@ mean and its squares around that mean, so nothing cancels, and pieces are merged
 
     mean += delta n' / (n + n'),  M2 += M2' + delta^2 n n' / (n + n'),  delta = mean' - mean
 
-Source: T. Chan, G. Golub, R. LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
+Source: T. Chan, G. Golub, R. LeVeque, "Updating formulae and a pairwise algorithm for sample variances", 1979.
 """
 
 import numpy as np
@@ -22,14 +22,14 @@ COLUMNS = 1024
 PIECE = 8192
 """Elements in a piece: 32 KiB of float32."""
 TASKS = 32
-"""Greatest number of tasks along the rows. It and all above depend on the shape alone: same bytes for every thread count."""
+"""Greatest number of tasks along the rows. The cut depends on the shape alone: same bytes for every thread count."""
 PARALLEL_FROM = 200_000
 """Elements; below, one thread is faster than telling others."""
 
 FAST = {"contract", "reassoc", "nsz"}
 
 
-# -- cutting -----------------------------------------------------------------------------------------------------------
+# -- cutting ---------------------------------------------------------------------------------------------------------
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -60,7 +60,7 @@ def tile(values, k, dtype_like):
     return tiled
 
 
-# -- statistics --------------------------------------------------------------------------------------------------------
+# -- statistics ------------------------------------------------------------------------------------------------------
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
@@ -179,7 +179,7 @@ def finish(mean, variance, rstd, shift, means, squares, x, k, beta, gamma, epsil
         shift[c] = beta[c] - (m[c] - np.float64(mean[c])) * r * gamma[c]
 
 
-# -- elementwise passes --------------------------------------------------------------------------------------------------
+# -- elementwise passes ----------------------------------------------------------------------------------------------
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
@@ -225,7 +225,7 @@ def normalize_parallel(y, x, mean, scale, shift):
         normalize_rows(flat_y[p : p + run], flat_x[p : p + run], mean, scale, shift)
 
 
-# -- forward -------------------------------------------------------------------------------------------------------------
+# -- forward ---------------------------------------------------------------------------------------------------------
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -263,7 +263,7 @@ def forward_parallel(y, mean, variance, rstd, x, gamma, beta, epsilon):
     normalize_parallel(y, x, mean, rstd * gamma, shift)
 
 
-# -- backward ------------------------------------------------------------------------------------------------------------
+# -- backward --------------------------------------------------------------------------------------------------------
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
@@ -387,7 +387,7 @@ def backward_parallel(dx, dgamma, dbeta, dy, x, mean, rstd, gamma, given):
         gradient_parallel(dx, dy, x, mean, p, q, r)
 
 
-# -- the row's public functions ------------------------------------------------------------------------------------------
+# -- the row's public functions --------------------------------------------------------------------------------------
 
 
 def forward(y, mean, variance, rstd, x, gamma, beta, epsilon):

@@ -112,7 +112,7 @@ def normal_parallel(z, stddev, key, counter):
         normal_run(z, task * RUN, min((task + 1) * RUN, z.size), stddev, key, counter)
 
 
-# -- the row's public functions ----------------------------------------------------------------------------------------
+# -- the row's public functions --------------------------------------------------------------------------------------
 
 
 def as_words(key, step, substream, call):

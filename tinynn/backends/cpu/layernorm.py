@@ -27,7 +27,7 @@ def bounds(task, M):
     return tasks, task * pieces // tasks * PIECE, min((task + 1) * pieces // tasks * PIECE, M)
 
 
-# -- forward -----------------------------------------------------------------------------------------------------------
+# -- forward ---------------------------------------------------------------------------------------------------------
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
@@ -67,7 +67,7 @@ def forward_parallel(y, mean, rstd, x, gamma, beta, epsilon):
             mean[i], rstd[i] = forward_row(y[i], x[i], gamma, beta, epsilon)
 
 
-# -- backward ----------------------------------------------------------------------------------------------------------
+# -- backward --------------------------------------------------------------------------------------------------------
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
@@ -137,7 +137,7 @@ def backward_parallel(dx, dgamma, dbeta, dy, x, mean, rstd, gamma):
     finish(dgamma, dbeta, sums)
 
 
-# -- the row's public functions ----------------------------------------------------------------------------------------
+# -- the row's public functions --------------------------------------------------------------------------------------
 
 
 def forward(y, mean, rstd, x, gamma, beta, epsilon):

@@ -1,4 +1,4 @@
-"""Batch normalization of x (M, C) over M: y = gamma (x - mean) rstd + beta; all statistics (C,), gamma and beta or None.
+"""Batch normalization of x (M, C) over M: y = gamma (x - mean) rstd + beta; all others (C,), gamma and beta or None.
 
 Sums run in float64, because the mean of many float32 numbers far from zero would lose the digits that the variance
 needs. Source: S. Ioffe, C. Szegedy, "Batch normalization", 2015.

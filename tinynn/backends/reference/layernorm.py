@@ -13,9 +13,9 @@ from tinynn.typing import Array
 def forward(
     y: Array, mean: Array, rstd: Array, x: Array, gamma: Array | None, beta: Array | None, epsilon: float
 ) -> None:
-    m = np.mean(x, axis=1, dtype=np.float64)
+    m: Array = np.mean(x, axis=1, dtype=np.float64)
     centred = x - m[:, None]
-    r = 1.0 / np.sqrt(np.mean(centred * centred, axis=1) + epsilon)
+    r: Array = 1.0 / np.sqrt(np.mean(centred * centred, axis=1) + epsilon)
     mean[...], rstd[...] = m, r
     xhat = centred * r[:, None]
     if gamma is not None:
@@ -40,6 +40,6 @@ def backward(
         dbeta[...] = np.sum(dy, axis=0, dtype=np.float64)
     if dx is not None:
         g = dy if gamma is None else dy * gamma
-        s = np.mean(g, axis=1, dtype=np.float64)[:, None]
-        t = np.mean(g * xhat, axis=1, dtype=np.float64)[:, None]
+        s = np.mean(g, axis=1, dtype=np.float64, keepdims=True)
+        t = np.mean(g * xhat, axis=1, dtype=np.float64, keepdims=True)
         dx[...] = rstd[:, None] * (g - s - xhat * t)

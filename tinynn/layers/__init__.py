@@ -1,0 +1,50 @@
+"""Layers: parameters plus one or two Functions, one file per row of the grid; under Keras's names and defaults."""
+
+from typing import Any
+
+from tinynn.config import find_class
+from tinynn.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
+from tinynn.layers.base import Layer, Symbol
+from tinynn.layers.batchnorm import BatchNormalization
+from tinynn.layers.dense import Dense
+from tinynn.layers.dropout import Dropout, GaussianDropout, GaussianNoise
+from tinynn.layers.flatten import Flatten
+from tinynn.layers.input import Input, InputLayer
+from tinynn.layers.lambda_ import Lambda
+from tinynn.layers.layernorm import LayerNormalization
+from tinynn.layers.maxout import Maxout
+from tinynn.layers.normalization import Normalization
+from tinynn.layers.reshape import Permute, RepeatVector, Reshape
+
+__all__ = [
+    "ELU",
+    "Activation",
+    "BatchNormalization",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "GaussianDropout",
+    "GaussianNoise",
+    "Input",
+    "InputLayer",
+    "Lambda",
+    "Layer",
+    "LayerNormalization",
+    "LeakyReLU",
+    "Maxout",
+    "Normalization",
+    "PReLU",
+    "Permute",
+    "ReLU",
+    "RepeatVector",
+    "Reshape",
+    "Softmax",
+    "Symbol",
+    "get_class",
+]
+
+
+def get_class(name: str, custom_objects: dict[str, Any] | None = None) -> Any:
+    """The layer class of that name, from ``custom_objects`` or from here; ValueError names the nearest one."""
+    ours = {key: value for key, value in globals().items() if isinstance(value, type) and issubclass(value, Layer)}
+    return find_class(name, {**ours, **(custom_objects or {})}, "layer")

@@ -1,0 +1,202 @@
+"""Dropout and noise: random in training, the identity otherwise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinynn.config import at_least, fraction
+from tinynn.function import Function
+from tinynn.initializers import checked_seed
+from tinynn.layers.activation import Shapeless
+from tinynn.random import Stream, substream
+from tinynn.typing import Array, Shape
+
+if TYPE_CHECKING:
+    from tinynn.graph import Graph
+    from tinynn.tensor import Tensor
+
+Draw = tuple[tuple[int, int], Array, int, int]
+"""Which random numbers: (key, step, substream, call), see ``backends/base.py``."""
+
+
+class RandomLayer(Shapeless):
+    """A layer whose numbers come from its model's stream, by its path, the step, and the number of the call.
+
+    seed: numbers that depend on this seed alone (and the step and the call), whatever the model's; None for the model's
+    """
+
+    def __init__(
+        self,
+        seed: int | None = None,
+        *,
+        input_shape: Sequence[int] | int | None = None,
+        name: str | None = None,
+        trainable: bool = True,
+    ):
+        super().__init__(name=name, trainable=trainable, input_shape=input_shape)
+        self.seed = checked_seed(seed, self)
+
+    def bind(self, stream: Stream, path: str, backend: Any = None) -> None:
+        super().bind(stream, path, backend)
+        own = self.seed is not None
+        self.key = (self.seed, 0) if own else stream.key
+        self.number = substream("seed" if own else path)
+
+    def draw(self, graph: Graph) -> Draw:
+        """The numbers of this call."""
+        step = graph.backend.asarray(self.stream.step, np.uint32)  # type: ignore[union-attr]
+        return self.key, step, self.number, graph.call_index(self)  # type: ignore[return-value]
+
+
+# -- Dropout ---------------------------------------------------------------------------------------------------------
+
+
+class Drop(Function):
+    """y = x mask / (1 - rate), where each element of the mask is 0 with probability rate;  dx likewise."""
+
+    def __init__(self, rate: float, draw: Draw):
+        self.rate, self.draw = rate, draw
+
+    def forward(self, graph: Graph, x: Array) -> Array:
+        y, mask = graph.empty(*x.shape), graph.backend.empty(x.shape, np.bool_)
+        graph.backend.dropout.forward(y, mask, x, self.rate, *self.draw)
+        self.saved = mask
+        return y
+
+    def backward(self, graph: Graph, dy: Array) -> Array:
+        dx = dy if dy.flags.c_contiguous else graph.empty(*dy.shape)
+        graph.backend.dropout.backward(dx, dy, self.saved, self.rate)
+        return dx
+
+
+class Dropout(RandomLayer):
+    """y = x mask / (1 - rate) in training, x otherwise: each element is 0 with probability rate.
+
+    rate:        the share that is dropped, in [0, 1)
+    noise_shape: the mask's shape with the batch axis, 1 or None where it repeats or follows the input:
+                 (None, 1, 1, None) drops whole channels of images
+    seed:        for masks that depend on it alone
+
+    Source: N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: int | None = None,
+        *,
+        input_shape: Sequence[int] | int | None = None,
+        name: str | None = None,
+        trainable: bool = True,
+    ):
+        super().__init__(seed, name=name, trainable=trainable, input_shape=input_shape)
+        self.rate = fraction(rate, "rate", f"Dropout '{self.label}'")
+        self.noise_shape = None if noise_shape is None else tuple(noise_shape)
+
+    def shape_for(self, input_shape: Shape) -> Shape:
+        return self.build(input_shape)
+
+    def build(self, input_shape: Shape) -> Shape:
+        noise = self.noise_shape
+        if noise is not None:
+            fits = len(noise) == len(input_shape) + 1
+            if not fits or any(a not in (1, None, n) for a, n in zip(noise[1:], input_shape, strict=True)):
+                raise ValueError(
+                    f"layer '{self.label}' expects a noise_shape (with the batch axis) of 1, None or the input's sizes "
+                    f"{(None, *input_shape)}, got {noise}"
+                )
+        return input_shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        graph = x.graph
+        if not graph.training or self.rate == 0:
+            return x
+        drop = Drop(self.rate, self.draw(graph))
+        if self.noise_shape is None:
+            return drop(x)
+        shape = tuple(n if a is None else a for a, n in zip(self.noise_shape, x.shape, strict=True))
+        return x * drop(graph.tensor(graph.backend.full(shape, 1.0, graph.dtype)))
+
+
+# -- noise -----------------------------------------------------------------------------------------------------------
+
+
+class AddNoise(Function):
+    """y = x + noise, noise normal with mean 0;  dx = dy."""
+
+    def __init__(self, stddev: float, draw: Draw):
+        self.stddev, self.draw = stddev, draw
+
+    def forward(self, graph: Graph, x: Array) -> Array:
+        y = graph.empty(*x.shape)
+        graph.backend.dropout.normal(y, self.stddev, *self.draw)
+        y += x
+        return y
+
+    def backward(self, graph: Graph, dy: Array) -> Array:
+        return dy
+
+
+class MultiplyNoise(Function):
+    """y = x (1 + noise), noise normal with mean 0;  dx = dy (1 + noise)."""
+
+    def __init__(self, stddev: float, draw: Draw):
+        self.stddev, self.draw = stddev, draw
+
+    def forward(self, graph: Graph, x: Array) -> Array:
+        noise = graph.empty(*x.shape)
+        graph.backend.dropout.normal(noise, self.stddev, *self.draw)
+        noise += 1
+        self.saved = noise
+        return x * noise
+
+    def backward(self, graph: Graph, dy: Array) -> Array:
+        dy *= self.saved
+        return dy
+
+
+class GaussianNoise(RandomLayer):
+    """y = x + normal noise of mean 0 in training, x otherwise."""
+
+    def __init__(
+        self,
+        stddev: float,
+        seed: int | None = None,
+        *,
+        input_shape: Sequence[int] | int | None = None,
+        name: str | None = None,
+        trainable: bool = True,
+    ):
+        super().__init__(seed, name=name, trainable=trainable, input_shape=input_shape)
+        self.stddev = at_least(stddev, 0, "stddev", f"GaussianNoise '{self.label}'")
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not x.graph.training or self.stddev == 0:
+            return x
+        return AddNoise(self.stddev, self.draw(x.graph))(x)
+
+
+class GaussianDropout(RandomLayer):
+    """y = x (1 + noise) in training, x otherwise; noise is normal with the variance of dropout, rate / (1 - rate)."""
+
+    def __init__(
+        self,
+        rate: float,
+        seed: int | None = None,
+        *,
+        input_shape: Sequence[int] | int | None = None,
+        name: str | None = None,
+        trainable: bool = True,
+    ):
+        super().__init__(seed, name=name, trainable=trainable, input_shape=input_shape)
+        self.rate = fraction(rate, "rate", f"GaussianDropout '{self.label}'")
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not x.graph.training or self.rate == 0:
+            return x
+        return MultiplyNoise(math.sqrt(self.rate / (1 - self.rate)), self.draw(x.graph))(x)
