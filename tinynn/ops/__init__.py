@@ -10,7 +10,7 @@ from tinynn.ops.arithmetic import add, divide, maximum, minimum, multiply, negat
 from tinynn.ops.elementary import absolute, clip, exp, log, sqrt, square, where
 from tinynn.ops.indexing import getitem
 from tinynn.ops.joining import concatenate, stack
-from tinynn.ops.matmul import matmul
+from tinynn.ops.products import matmul
 from tinynn.ops.reductions import max, mean, min, sum
 from tinynn.ops.shape import broadcast_to, expand_dims, reshape, squeeze, transpose
 

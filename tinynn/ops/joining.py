@@ -25,11 +25,11 @@ class Concatenate(Function):
         self.saved = [x.shape[self.axis] for x in arrays]
         return np.concatenate(arrays, axis=self.axis)
 
-    def backward(self, graph: Graph, dy: Array) -> list[Array]:
+    def backward(self, graph: Graph, dy: Array) -> list[Array | None]:
         before = (slice(None),) * (self.axis % dy.ndim)
         pieces, start = [], 0
-        for n in self.saved:
-            pieces.append(dy[(*before, slice(start, start + n))])
+        for i, n in enumerate(self.saved):
+            pieces.append(dy[(*before, slice(start, start + n))] if self.needs(i) else None)
             start += n
         return pieces
 
@@ -43,9 +43,9 @@ class Stack(Function):
     def forward(self, graph: Graph, *arrays: Array) -> Array:
         return np.stack(arrays, axis=self.axis)
 
-    def backward(self, graph: Graph, dy: Array) -> list[Array]:
+    def backward(self, graph: Graph, dy: Array) -> list[Array | None]:
         before = (slice(None),) * (self.axis % dy.ndim)
-        return [dy[(*before, i, ...)] for i in range(len(self.inputs))]
+        return [dy[(*before, i, ...)] if self.needs(i) else None for i in range(len(self.inputs))]
 
 
 def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:

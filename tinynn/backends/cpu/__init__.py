@@ -1,22 +1,22 @@
-"""The CPU backend: NumPy arrays in recycled memory, kernels in Numba."""
+"""The CPU backend: NumPy arrays in recycled memory, kernels in Numba.
 
-# TRANSITIONAL while the rows are being written
-import importlib
+Importing it imports Numba, which is why nothing but ``backends.get("cpu")`` does.
+"""
 
 import numpy as np
 
 from tinynn.backends.base import Backend, numbers
-from tinynn.backends.cpu import compiling, memory  # noqa: F401
-
-
-def _load(name):
-    for package in ("cpu", "reference"):
-        try:
-            return importlib.import_module(f"tinynn.backends.{package}.{name}")
-        except ModuleNotFoundError:
-            pass
-    return None
-
+from tinynn.backends.cpu import (  # noqa: F401
+    activation,
+    batchnorm,
+    compiling,
+    dense,
+    dropout,
+    layernorm,
+    memory,
+    optimizers,
+    softmax,
+)
 
 backend = Backend(
     name="cpu",
@@ -25,5 +25,11 @@ backend = Backend(
     empty=memory.empty,
     asarray=numbers,
     to_numpy=np.asarray,
-    **{n: _load(n) for n in ("activation", "dense", "softmax", "batchnorm", "layernorm", "dropout", "optimizers")},
+    activation=activation,
+    dense=dense,
+    softmax=softmax,
+    batchnorm=batchnorm,
+    layernorm=layernorm,
+    dropout=dropout,
+    optimizers=optimizers,
 )

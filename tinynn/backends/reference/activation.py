@@ -1,6 +1,6 @@
 """Activations: y = f(x) and dx = dy f'(x), side by side. The in-place forms y is x and dx is dy are allowed.
 
-A derivative is found from y where that is possible, else from x. At a kink it is the one from the left: relu'(0) = 0.
+A derivative is found from y where that is possible, else from x. At a kink it is the smaller one: relu'(0) = 0.
 """
 
 from __future__ import annotations
