@@ -196,8 +196,7 @@ def of_layer(layer: Layer, batch: Sequence[Any], seed: int, **options: Any) -> P
     several = isinstance(batch[0], (list, tuple)) and all(isinstance(x, np.ndarray) for x in batch[0])
     arrays = [np.asarray(x) for x in (batch[0] if several else [batch[0]])]
     free = [i for i, x in enumerate(arrays) if x.dtype.kind == "f"]
-    shapes = [x.shape[1:] for x in arrays]
-    layer.ensure_built(shapes if several else shapes[0])
+    call_once(layer, arrays, several, options)
     parameters = [p for p in layer.parameters() if p.trainable]
     leaves = [Leaf(layer.label, f"input {i}" if several else "input", arrays[i].astype(np.float64)) for i in free]
     leaves += parameter_leaves(parameters)
@@ -226,8 +225,7 @@ def of_model(model: Any, batch: Sequence[Any], seed: int, **options: Any) -> Pro
     x, *rest = batch
     several = isinstance(x, (list, tuple)) and all(isinstance(part, np.ndarray) for part in x)
     arrays = [np.asarray(part) for part in (x if several else [x])]
-    probe = CheckGraph({}, gradients=False, **{**options, "training": False})
-    model([probe.tensor(a) for a in arrays] if several else probe.tensor(arrays[0]))  # builds, and checks the shapes
+    call_once(model, arrays, several, options)
     parameters = [p for p in model.parameters() if p.trainable]
     leaves = parameter_leaves(parameters)
 
@@ -237,6 +235,17 @@ def of_model(model: Any, batch: Sequence[Any], seed: int, **options: Any) -> Pro
         return loss, [], [graph.parameter(p) for p in parameters]
 
     return Problem(leaves, run, model, sizes_of([*arrays, *(np.asarray(r) for r in rest)]), seed, **options)
+
+
+def call_once(layer: Layer, arrays: Sequence[np.ndarray], several: bool, options: Mapping[str, Any]) -> None:
+    """Let a layer build what it builds at its first call, and check the shapes."""
+    state = State(layer)
+    graph = CheckGraph({}, gradients=False, **{**options, "training": False})
+    tensors = [graph.tensor(a) for a in arrays]
+    try:
+        layer(tensors if several else tensors[0])
+    finally:
+        state.restore()
 
 
 def parameter_leaves(parameters: Sequence[Parameter]) -> list[Leaf]:
