@@ -7,6 +7,7 @@ that nothing overflows and log(0) cannot happen. Probabilities that come from el
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -151,6 +152,14 @@ def logits_below(y_pred: Tensor, kind: type[Function]) -> Tensor | None:
     return function.inputs[0]
 
 
+def frames_inside() -> int:
+    """The stacklevel at which a warning of our caller names the user's line: the first frame outside this library."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("tinynn."):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
 def one_hot(labels: Array, classes: int, like: Array) -> Array:
     """Rows of 0 and 1 in the dtype and on the device of ``like``; a negative label makes a row of zeros."""
     numbers = np.cumsum(np.ones_like(labels, shape=(classes,))) - 1
@@ -194,7 +203,7 @@ class CrossEntropy(Loss):
             warnings.warn(
                 f"{self.name}(from_logits=True) got the output of a {kind}, which would be applied twice; its input "
                 f"is used as the logits. Leave out from_logits=True, or the {kind}",
-                stacklevel=4,
+                stacklevel=frames_inside(),
             )
         return found
 

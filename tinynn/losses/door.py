@@ -131,10 +131,12 @@ def signs(y: np.ndarray, owner: str, what: str) -> np.ndarray:
     binary = (y == 0) | (y == 1)
     if binary.all():
         return np.asarray(2 * as_floats(y) - 1)
-    good = (y == -1) | (y == 1)
-    if not good.all():
-        value, place = first(~good, y, what)
-        raise ValueError(f"{owner} expects labels -1/+1 (or 0/1) as labels, got {value} in {place}")
+    signed = (y == -1) | (y == 1)
+    if not signed.all():
+        strange = ~(binary | signed)
+        value, place = first(strange if strange.any() else ~signed, y, what)
+        hint = "" if strange.any() else " beside -1"
+        raise ValueError(f"{owner} expects labels -1/+1, or 0/1, got {value}{hint} in {place}")
     return as_floats(y)
 
 

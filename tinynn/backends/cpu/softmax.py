@@ -296,7 +296,7 @@ def cross_entropy(rows, p, x, target) -> None:
 
 def cross_entropy_backward(dx, drows, p, target) -> None:
     """dx = drows (p sum(target) - target)"""
-    cross_entropy_backward_rows(dx, drows, p, np.ascontiguousarray(target))
+    cross_entropy_backward_rows(dx, np.ascontiguousarray(drows), p, np.ascontiguousarray(target))
 
 
 def sparse_cross_entropy(rows, p, x, labels) -> None:
@@ -311,7 +311,7 @@ def sparse_cross_entropy(rows, p, x, labels) -> None:
 
 def sparse_cross_entropy_backward(dx, drows, p, labels) -> None:
     """dx = drows (p - onehot(label)), 0 for a negative label"""
-    sparse_cross_entropy_backward_rows(dx, drows, p, np.ascontiguousarray(labels))
+    sparse_cross_entropy_backward_rows(dx, np.ascontiguousarray(drows), p, np.ascontiguousarray(labels))
 
 
 def binary_cross_entropy(loss, x, target) -> None:
