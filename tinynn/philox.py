@@ -51,11 +51,11 @@ def random_bits(
     """
     blocks = (n + 3) // 4
     result = np.empty((blocks, 4), np.uint32)
-    rest = tuple(np.uint64(word & 0xFFFFFFFF) for word in (step, substream, call))
+    w1, w2, w3 = (np.uint64(word & 0xFFFFFFFF) for word in (step, substream, call))
     for start in range(0, blocks, CHUNK):
         stop = min(start + CHUNK, blocks)
         block = np.arange(first_block + start, first_block + stop, dtype=np.uint64)
-        words = philox((block, *(np.full_like(block, word) for word in rest)), key)
+        words = philox((block, np.full_like(block, w1), np.full_like(block, w2), np.full_like(block, w3)), key)
         for column, word in enumerate(words):
             result[start:stop, column] = word
     return result.reshape(-1)[:n]

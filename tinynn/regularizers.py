@@ -28,15 +28,16 @@ Regularizer: TypeAlias = Callable[[Tensor], Tensor]
 class SumOfMagnitudes(Function):
     """y = l sum |x|, dx = l sign(x) dy; the derivative at 0 is 0."""
 
-    def __init__(self, l: float):  # noqa: E741
+    def __init__(self, l: float):
         self.l = l
 
     def forward(self, graph: Graph, x: Array) -> Array:
         self.saved = x
-        return self.l * np.sum(np.abs(x, out=graph.empty(*x.shape)))
+        t = graph.empty(*x.shape)
+        return self.l * np.sum(np.abs(x, out=t))
 
     def backward(self, graph: Graph, dy: Array) -> Any:
-        (dx,) = graph.gradients(self)
+        dx: Array = graph.gradients(self)[0]
         np.sign(self.saved, out=dx)
         return np.multiply(dx, self.l * dy, out=dx)
 
@@ -44,15 +45,16 @@ class SumOfMagnitudes(Function):
 class SumOfSquares(Function):
     """y = l sum x^2, dx = 2 l x dy"""
 
-    def __init__(self, l: float):  # noqa: E741
+    def __init__(self, l: float):
         self.l = l
 
     def forward(self, graph: Graph, x: Array) -> Array:
         self.saved = x
-        return self.l * np.sum(np.square(x, out=graph.empty(*x.shape)))
+        t = graph.empty(*x.shape)
+        return self.l * np.sum(np.square(x, out=t))
 
     def backward(self, graph: Graph, dy: Array) -> Any:
-        (dx,) = graph.gradients(self)
+        dx: Array = graph.gradients(self)[0]
         return np.multiply(self.saved, (2.0 * self.l) * dy, out=dx)
 
 
@@ -70,8 +72,9 @@ class ElasticNet(Function):
 
     def backward(self, graph: Graph, dy: Array) -> Any:
         x = self.saved
-        (dx,) = graph.gradients(self)
-        np.multiply(np.sign(x, out=dx), self.l1 * dy, out=dx)
+        dx: Array = graph.gradients(self)[0]
+        np.sign(x, out=dx)
+        np.multiply(dx, self.l1 * dy, out=dx)
         return np.add(dx, x * ((2.0 * self.l2) * dy), out=dx)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -168,10 +169,143 @@ class DropoutKernels(Protocol):
         """out = stddev times standard normal noise (Box-Muller over words 2i, 2i + 1)"""
 
 
-class OptimizerKernels(Protocol):
-    """One pass over flat 1-D arrays w (weights), g (gradients) and slots; ``state`` as in ``tinynn.optim.base``."""
+class State(IntEnum):
+    """What stands where in an optimizer's ``state``, an array of float64 on the backend.
 
-    def square_sum(self, state: Array, g: Array) -> None: ...
+    It lives there so that a step neither reads from the device nor writes to it: kernels take the step count, the
+    learning rate and the clipping scale from it.
+    """
+
+    ITERATIONS = 0
+    """Steps taken, from ``begin`` on with this one; those skipped for a gradient that is not finite do not count."""
+    LEARNING_RATE = 1
+    """Of this step, schedule and decay applied."""
+    SQUARES = 2
+    """Sum of squares of all gradients of this step."""
+    SCALE = 3
+    """What every gradient is multiplied with in this step: 1, or less when clipping; 0 means "leave all as it is"."""
+    SKIPPED = 4
+    """Steps skipped because the gradient norm was not finite."""
+    FIRST_SKIPPED = 5
+    """Calls of ``step`` (skipped ones included) before the first skipped one; -1 for none."""
+    CALLS = 6
+    """Calls of ``step``."""
+    PRODUCT = 7
+    """Nadam's product of its momenta so far; begins at 1."""
+
+
+class OptimizerKernels(Protocol):
+    """One pass over flat 1-D arrays of one size: w (weights), g (gradients) and slots; ``state`` is laid out as State.
+
+    In all rules g stands for scale g, lr for the learning rate and t for the iterations in ``state``, and the weights
+    first become w - lr weight_decay w. Where the scale is 0 no byte changes. g itself never changes, except in ``clip``
+    and ``clip_norm``. The formulas are Keras's.
+    """
+
+    def square_sum(self, state: Array, g: Array) -> None:
+        """state[SQUARES] += sum g^2, in float64"""
+
+    def clip(self, g: Array, value: float) -> None:
+        """g = min(max(g, -value), value); NaN stays."""
+
+    def clip_norm(self, g: Array, norm: float) -> None:
+        """g = g norm / max(|g|, norm)"""
+
+    def begin(self, state: Array, global_clipnorm: float) -> None:
+        """With finite SQUARES: SCALE = global_clipnorm / max(|g|, global_clipnorm), ITERATIONS += 1; else SCALE = 0.
+
+        Counts the call, and the skip.
+        """
+
+    def sgd(self, w: Array, g: Array, state: Array, weight_decay: float) -> None:
+        """w = w - lr g"""
+
+    def momentum(
+        self, w: Array, v: Array, g: Array, state: Array, momentum: float, nesterov: bool, weight_decay: float
+    ) -> None:
+        """v = momentum v - lr g; w = w + v, with Nesterov w = w + momentum v - lr g"""
+
+    def adam(
+        self,
+        w: Array,
+        m: Array,
+        v: Array,
+        largest: Array | None,
+        g: Array,
+        state: Array,
+        beta1: float,
+        beta2: float,
+        epsilon: float,
+        weight_decay: float,
+    ) -> None:
+        """m += (1 - beta1) (g - m), v += (1 - beta2) (g^2 - v), w = w - a m / (sqrt(v) + epsilon)
+
+        with a = lr sqrt(1 - beta2^t) / (1 - beta1^t). ``largest`` (AMSGrad) keeps max(largest, v), which stands for v.
+        """
+
+    def nadam_begin(self, state: Array, beta1: float) -> None:
+        """After ``begin``: PRODUCT *= u(t), u(t) = beta1 (1 - 0.96^t / 2)"""
+
+    def nadam(
+        self,
+        w: Array,
+        m: Array,
+        v: Array,
+        g: Array,
+        state: Array,
+        beta1: float,
+        beta2: float,
+        epsilon: float,
+        weight_decay: float,
+    ) -> None:
+        """m and v as in Adam, w = w - lr n / (sqrt(v / (1 - beta2^t)) + epsilon)
+
+        with n = u(t + 1) m / (1 - PRODUCT u(t + 1)) + (1 - u(t)) g / (1 - PRODUCT).
+        """
+
+    def adamax(
+        self,
+        w: Array,
+        m: Array,
+        u: Array,
+        g: Array,
+        state: Array,
+        beta1: float,
+        beta2: float,
+        epsilon: float,
+        weight_decay: float,
+    ) -> None:
+        """m += (1 - beta1) (g - m), u = max(beta2 u, |g|), w = w - lr / (1 - beta1^t) m / (u + epsilon)"""
+
+    def rmsprop(
+        self,
+        w: Array,
+        v: Array,
+        velocity: Array | None,
+        mean: Array | None,
+        g: Array,
+        state: Array,
+        rho: float,
+        momentum: float,
+        epsilon: float,
+        weight_decay: float,
+    ) -> None:
+        """v = rho v + (1 - rho) g^2, d = lr g / sqrt(v + epsilon), w = w - d
+
+        With ``mean``: mean = rho mean + (1 - rho) g, and v - mean^2 stands for v in d. With ``velocity``:
+        velocity = momentum velocity + d, which is what w goes down by.
+        """
+
+    def adagrad(self, w: Array, v: Array, g: Array, state: Array, epsilon: float, weight_decay: float) -> None:
+        """v += g^2, w = w - lr g / sqrt(v + epsilon)"""
+
+    def adadelta(
+        self, w: Array, v: Array, d: Array, g: Array, state: Array, rho: float, epsilon: float, weight_decay: float
+    ) -> None:
+        """v = rho v + (1 - rho) g^2, w = w - lr s, d = rho d + (1 - rho) s^2
+
+        with s = sqrt((d + epsilon) / (v + epsilon)) g and the d of before.
+        """
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import IntEnum
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from tinynn import backends, schedules
 from tinynn.backends import Backend
+from tinynn.backends.base import State
 from tinynn.config import above, at_least, config_of
 from tinynn.parameter import Parameter
 from tinynn.typing import Array
@@ -20,26 +20,7 @@ ALIGNMENT = 64
 """Bytes: every parameter begins on a cache line, which is also the widest vector register."""
 
 
-class State(IntEnum):
-    """What stands where in ``optimizer.state``, an array of float64 on the backend.
-
-    It lives there so that a step neither reads from the device nor writes to it: kernels take the step count, the
-    learning rate and the clipping scale from it.
-    """
-
-    ITERATIONS = 0
-    """Steps taken; those skipped for a gradient that is not finite are not counted."""
-    LEARNING_RATE = 1
-    """Of this step, schedule and decay applied."""
-    SQUARES = 2
-    """Sum of squares of all gradients of this step."""
-    SCALE = 3
-    """What every gradient is multiplied with in this step: 1, or less when clipping; 0 means "leave all as it is"."""
-    SKIPPED = 4
-    """Steps skipped because the gradient norm was not finite."""
-    FIRST_SKIPPED = 5
-    """Calls of ``step`` (skipped ones included) before the first skipped one; -1 for none."""
-    CALLS = 6
+__all__ = ["ALIGNMENT", "Optimizer", "Segment", "State"]
 
 
 @dataclass
@@ -50,52 +31,72 @@ class Segment:
     w: Array
     g: Array
     slots: list[Array]
+    gradients: list[Array]
+    """Of each parameter, flat views of ``g``."""
+    weight_decay: float
 
 
 class Optimizer:
     """The base of all optimizers.
 
     learning_rate:   a number, or a schedule (a callable of the step count)
-    clipvalue:       each gradient value is cut to [-clipvalue, clipvalue]
+    weight_decay:    decoupled decay: w = w - learning_rate weight_decay w before each update; biases and the scales of
+                     normalizations (parameters of one axis) have none, unless ``decay_biases`` asks for it
     clipnorm:        each parameter's gradient is scaled down to this norm
+    clipvalue:       each gradient value is cut to [-clipvalue, clipvalue]
     global_clipnorm: all gradients together are scaled down to this norm
     decay:           old Keras's time decay: learning_rate / (1 + decay * step)
+    lr:              old Keras's spelling of ``learning_rate``
 
     ``build(parameters)`` moves the parameters, values kept, into one contiguous array; gradients and slots are laid out
     alike, so a step is one pass. A gradient norm that is not finite leaves weights and slots as they are, and is
     counted. A parameter that backward did not reach since the last step is skipped.
 
-    A subclass names its slot arrays in ``slots`` and writes ``update(kernels, w, g, *slots)``.
+    A subclass names its slot arrays in ``slots`` and writes ``update(kernels, segment)``.
     """
 
-    slots: ClassVar[tuple[str, ...]] = ()
+    slots: tuple[str, ...] = ()
     slot_start: float = 0.0
 
     def __init__(
         self,
         learning_rate: Any,
         *,
-        clipvalue: float | None = None,
+        weight_decay: float | None = None,
         clipnorm: float | None = None,
+        clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        decay_biases: bool = False,
         decay: float = 0.0,
         lr: Any = None,
         name: str | None = None,
     ):
         label = type(self).__name__
-        self.learning_rate = schedules.get(learning_rate if lr is None else lr, label)
+        self.learning_rate = learning_rate if lr is None else lr
         self.lr = None
-        """Old Keras's spelling, kept as ``learning_rate``."""
-        for key, value in (("clipvalue", clipvalue), ("clipnorm", clipnorm), ("global_clipnorm", global_clipnorm)):
+        """Kept as ``learning_rate``."""
+        for key, value in (("clipnorm", clipnorm), ("clipvalue", clipvalue), ("global_clipnorm", global_clipnorm)):
             if value is not None:
                 above(value, 0, key, label)
         if sum(v is not None for v in (clipvalue, clipnorm, global_clipnorm)) > 1:
-            raise ValueError(f"{label} expects at most one of clipvalue, clipnorm and global_clipnorm")
-        self.clipvalue, self.clipnorm, self.global_clipnorm = clipvalue, clipnorm, global_clipnorm
+            raise ValueError(f"{label} expects at most one of clipnorm, clipvalue and global_clipnorm")
+        self.clipnorm, self.clipvalue, self.global_clipnorm = clipnorm, clipvalue, global_clipnorm
+        self.weight_decay = None if weight_decay is None else at_least(weight_decay, 0, "weight_decay", label)
+        self.decay_biases = bool(decay_biases)
         self.decay = at_least(decay, 0, "decay", label)
         self.name = name
         self.parameters: list[Parameter] = []
         self.state: Any = None
+
+    @property
+    def learning_rate(self) -> Any:
+        """The number, or the schedule. Settable at any time: slots and step count stay."""
+        schedule = self.schedule
+        return schedule.learning_rate if isinstance(schedule, schedules.Constant) else schedule
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        self.schedule = schedules.get(value, type(self).__name__)
 
     # -- building ----------------------------------------------------------------------------------------------------
 
@@ -107,24 +108,28 @@ class Optimizer:
         """Move the trained parameters into one contiguous array; called by ``compile``, or by hand before backward.
 
         A parameter that already lives in another optimizer's buffer stays there: this one keeps its own gradients and
-        slots. Building again for the same parameters changes nothing.
+        slots. Building again for the same parameters changes nothing. The backend is that of the parameters, unless one
+        is given. Raises RuntimeError if it was built for other parameters, ValueError for parameters of several dtypes.
         """
         parameters = [p for p in dict.fromkeys(parameters) if p.trainable]
         if self.built and list(map(id, parameters)) == list(map(id, self.parameters)):
             return
         if self.built:
             raise RuntimeError(
-                f"this {type(self).__name__} was built for other parameters: its slots belong to them. Use a new optimizer"
+                f"this {type(self).__name__} was built for other parameters, and its slots belong to them: "
+                "use a new optimizer"
             )
-        self.backend = backends.get(backend)
-        self.parameters = parameters
-        self.state = self.backend.zeros((len(State),), "float64")
-        self.state[State.FIRST_SKIPPED] = -1
         dtypes = {p.dtype for p in parameters}
         if len(dtypes) > 1:
             raise ValueError(f"{type(self).__name__} expects parameters of one dtype, got {sorted(map(str, dtypes))}")
         self.dtype = dtypes.pop() if dtypes else np.dtype("float32")
+        homes = (p.backend for p in parameters if p.backend is not None)
+        self.backend = backends.get(next(homes, None) if backend is None else backend)
+        self.parameters = parameters
         self._lay_out()
+        self.state = self.backend.zeros((len(State),), "float64")
+        self.state[State.FIRST_SKIPPED] = -1
+        self.state[State.PRODUCT] = 1
 
     def _lay_out(self) -> None:
         """Offsets, flat arrays, and the views of them that each parameter gets."""
@@ -135,53 +140,62 @@ class Optimizer:
             self.offsets.append(total)
             total += -(-p.size // step) * step
         self.total = total
-        fresh = [p for p in self.parameters if p.home is None]
-        self.w = self._flat() if fresh else None
+        homeless = any(p.home is None for p in self.parameters)
+        self.w = self._flat() if homeless else None
         self.g = self._flat()
         self.slot_arrays = [self._flat(self.slot_start) for _ in self.slots]
+        self.gradients: list[Array] = []
+        """Of each parameter, a view of ``g``."""
         for p, offset in zip(self.parameters, self.offsets, strict=True):
             if p.home is None:
                 assert self.w is not None
                 p.move(self.w[offset : offset + p.size].reshape(p.shape))
                 p.home = self.w, offset
             p.slot = self.g[offset : offset + p.size].reshape(p.shape)
-            p.grad, p.fresh = None, False
-        self._segments = self._make_segments(self.parameters)
+            self.gradients.append(p.slot)
+            p.grad = None
+        self._seen = [p.reached for p in self.parameters]
+        """How many backwards had reached each parameter at our last step."""
+        self._segments = self._make_segments(range(len(self.parameters)))
+        self._partial: tuple[list[int], list[Segment]] = [], []
 
     def _flat(self, value: float = 0.0) -> Array:
-        return self.backend.full((self.total,), value, self.dtype)
+        """An array that begins on a cache line: device allocators see to it, on the host some room is left over."""
+        spare = ALIGNMENT // self.dtype.itemsize
+        memory = self.backend.full((self.total + spare,), value, self.dtype)
+        address = memory.ctypes.data if isinstance(memory, np.ndarray) else 0
+        start = -address % ALIGNMENT // self.dtype.itemsize
+        return memory[start : start + self.total]
 
-    def _make_segments(self, parameters: Sequence[Parameter]) -> list[Segment]:
+    def _make_segments(self, indices: Iterable[int]) -> list[Segment]:
         """Neighbours whose weights lie in one home at the same distances as our gradients become one segment."""
-        index = {id(p): i for i, p in enumerate(self.parameters)}
-        segments: list[Segment] = []
-        run: list[Parameter] = []
+        runs: list[list[int]] = []
+        for i in indices:
+            if runs and i == runs[-1][-1] + 1 and self._together(i - 1, i):
+                runs[-1].append(i)
+            else:
+                runs.append([i])
+        return [self._segment(run) for run in runs]
 
-        def close() -> None:
-            if run:
-                first, last = index[id(run[0])], index[id(run[-1])]
-                start, stop = self.offsets[first], self.offsets[last] + run[-1].size
-                home, home_start = run[0].home
-                w = home[home_start : home_start + stop - start]
-                segments.append(Segment(list(run), w, self.g[start:stop], [s[start:stop] for s in self.slot_arrays]))
-                run.clear()
+    def _segment(self, run: list[int]) -> Segment:
+        parameters = [self.parameters[i] for i in run]
+        start, stop = self.offsets[run[0]], self.offsets[run[-1]] + parameters[-1].size
+        home, at = parameters[0].home
+        slots = [slot[start:stop] for slot in self.slot_arrays]
+        gradients = [self.gradients[i].reshape(-1) for i in run]
+        w, g, decay = home[at : at + stop - start], self.g[start:stop], self.decays(parameters[0])
+        return Segment(parameters, w, g, slots, gradients, decay)
 
-        for p in parameters:
-            if run and not self._adjacent(run[-1], p, index):
-                close()
-            run.append(p)
-        close()
-        return segments
+    def _together(self, i: int, j: int) -> bool:
+        before, after = self.parameters[i], self.parameters[j]
+        (home, at), (next_home, next_at) = before.home, after.home
+        same_distance = home is next_home and next_at - at == self.offsets[j] - self.offsets[i]
+        return same_distance and self.decays(before) == self.decays(after)
 
-    def _adjacent(self, before: Parameter, after: Parameter, index: dict[int, int]) -> bool:
-        i, j = index[id(before)], index[id(after)]
-        (home, start), (next_home, next_start) = before.home, after.home
-        together = home is next_home and next_start - start == self.offsets[j] - self.offsets[i]
-        return j == i + 1 and together and self.splits(before) == self.splits(after)
-
-    def splits(self, parameter: Parameter) -> Any:
-        """Parameters of unequal answers never share a kernel call; AdamW keeps decayed and other ones apart."""
-        return None
+    def decays(self, parameter: Parameter) -> float:
+        """The weight decay of a parameter. Those of unequal decay never share a kernel call."""
+        small = len(parameter.shape) < 2 and not self.decay_biases
+        return 0.0 if small else self.weight_decay or 0.0
 
     # -- stepping ----------------------------------------------------------------------------------------------------
 
@@ -191,44 +205,55 @@ class Optimizer:
             raise RuntimeError(
                 f"{type(self).__name__}.step() before build: call optimizer.build(model.parameters()) before backward"
             )
-        reached = [p for p in self.parameters if p.fresh]
+        segments, reached = self._take_gradients()
         if not reached:
             return
-        segments = self._segments if len(reached) == len(self.parameters) else self._make_segments(reached)
-        for p in reached:
-            p.fresh = False
-            if p.grad is not p.slot:  # another optimizer's buffer took the gradient
-                p.slot[...] = p.grad  # type: ignore[index]
-        kernels, state = self.backend.optimizers, self.state
         self.prepare(segments)
+        kernels = self.backend.optimizers
         for segment in segments:
-            self.update(kernels, segment.w, segment.g, *segment.slots, segment=segment)
-        for p in reached:
+            self.update(kernels, segment)
+        for i in reached:
+            p = self.parameters[i]
             if p.constraint is not None:
-                p.data[...] = p.constraint(p.data)
-        del state
+                p.data[...] = np.where(self.state[State.SCALE] > 0, p.constraint(p.data), p.data)
+
+    def _take_gradients(self) -> tuple[list[Segment], list[int]]:
+        """What is to be updated: the parameters that a backward has reached since our last step."""
+        seen, gradients = self._seen, self.gradients
+        reached = []
+        for i, p in enumerate(self.parameters):
+            if p.reached != seen[i]:
+                seen[i] = p.reached
+                reached.append(i)
+                if p.grad is not gradients[i]:  # another optimizer's buffer took the gradient
+                    gradients[i][...] = p.grad
+        if len(reached) == len(seen):
+            return self._segments, reached
+        if self._partial[0] != reached:
+            self._partial = reached, self._make_segments(reached)
+        return self._partial[1], reached
 
     def prepare(self, segments: list[Segment]) -> None:
         """Everything before the update: the learning rate, the gradient norm, clipping, and whether to skip."""
         kernels, state = self.backend.optimizers, self.state
+        step = state[State.ITERATIONS]
+        rate = self.schedule(step)
+        state[State.LEARNING_RATE] = rate / (1.0 + self.decay * step) if self.decay else rate
+        state[State.SQUARES] = 0.0
+        for segment in segments:
+            kernels.square_sum(state, segment.g)
         if self.clipvalue is not None:
             for segment in segments:
                 kernels.clip(segment.g, self.clipvalue)
         if self.clipnorm is not None:
             for segment in segments:
-                for p in segment.parameters:
-                    kernels.clip_norm(p.slot.reshape(-1), self.clipnorm)  # type: ignore[union-attr]
-        state[State.LEARNING_RATE] = self.learning_rate(state[State.ITERATIONS]) / (
-            1.0 + self.decay * state[State.ITERATIONS]
-        )
-        state[State.SQUARES] = 0.0
-        for segment in segments:
-            kernels.square_sum(state, segment.g)
+                for gradient in segment.gradients:
+                    kernels.clip_norm(gradient, self.clipnorm)
         kernels.begin(state, math.inf if self.global_clipnorm is None else self.global_clipnorm)
 
-    def update(self, kernels: Any, w: Array, g: Array, *slots: Array, segment: Segment) -> None:
-        """One kernel call: change w and the slots by g."""
-        raise NotImplementedError(f"{type(self).__name__} has no update(kernels, w, g, *slots, segment=...)")
+    def update(self, kernels: Any, segment: Segment) -> None:
+        """One kernel call: change ``segment.w`` and ``segment.slots`` by ``segment.g``, as ``self.state`` says."""
+        raise NotImplementedError(f"{type(self).__name__} has no update(kernels, segment)")
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
