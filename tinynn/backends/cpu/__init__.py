@@ -5,6 +5,8 @@ Importing it imports Numba, which is why nothing but ``backends.get("cpu")`` doe
 
 import numpy as np
 
+# First of all, before anything imports Numba: it makes room in Numba's pool of threads.
+from tinynn.backends.cpu import threads  # noqa: F401  # isort: skip
 from tinynn.backends.base import Backend, numbers
 from tinynn.backends.cpu import (  # noqa: F401
     activation,
