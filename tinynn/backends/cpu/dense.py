@@ -11,7 +11,8 @@ LINEAR = Activation.LINEAR
 
 def forward(y, x, W, b, activation):
     """y = activation(x W + b)"""
-    gemm(y, np.ascontiguousarray(x), np.ascontiguousarray(W), bias=b)
+    bias = None if b is None else np.ascontiguousarray(b)
+    gemm(y, np.ascontiguousarray(x), np.ascontiguousarray(W), bias=bias)
     if activation is not LINEAR:
         activations.forward(y, y, activation)
 
