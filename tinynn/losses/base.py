@@ -90,10 +90,10 @@ class RowMeans(Function):
 
 def means(values: Array, keep: int) -> Array:
     """The mean over all axes after the first ``keep``."""
-    shape = values.shape[:keep]
-    if values.size == math.prod(shape):
-        return values.reshape(shape)
-    return values.mean(axis=tuple(range(keep, values.ndim)))
+    n = math.prod(values.shape[keep:])
+    if n == 1:
+        return values.reshape(values.shape[:keep])
+    return values.sum(axis=tuple(range(keep, values.ndim))) / max(n, 1)
 
 
 def spread(drows: Array, shape: Shape) -> Array:
@@ -118,6 +118,8 @@ class Loss(Configured):
     """
 
     default_name = "loss"
+    elementwise = False
+    """Whether ``values`` are means of independent outputs, so that keep=0 gives the mean over everything at once."""
 
     def __init__(self, reduction: str | None = MEAN, name: str | None = None):
         if reduction not in REDUCTIONS:
@@ -128,7 +130,10 @@ class Loss(Configured):
     # -- to be written by each loss ----------------------------------------------------------------------------------
 
     def values(self, target: Array, y_pred: Tensor, keep: int) -> Tensor:
-        """One value per position, (N, ...): at least the first ``keep`` axes of y_pred."""
+        """One value per position, (N, ...): at least the first ``keep`` axes of y_pred.
+
+        ``keep`` is 1, or the number of axes of the sample weights, or 0 where ``elementwise`` allows it.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no values(target, y_pred, keep)")
 
     def measure(self, t: Array, x: Array) -> Array:
@@ -165,12 +170,15 @@ class Loss(Configured):
         """The loss of a batch whose targets ``check`` has seen."""
         if self.reduction == "none":
             return self._weighted_rows(y_true, y_pred, sample_weight)
-        weights, keep = None, 1
+        weights = None
+        keep = int(not self.elementwise or self.reduction != MEAN)
         if sample_weight is not None:
             weights = self._weights(sample_weight, y_pred)
             keep = weights.ndim
         target = self._array(y_true, y_pred)
         values = self.values(target, y_pred, keep)
+        if not keep:
+            return values
         divisor: Any = 1 if self.reduction == "sum" else self.divisor(target, values)
         return y_pred.graph.apply(WeightedMean(weights, divisor), values)
 

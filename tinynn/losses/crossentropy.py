@@ -314,6 +314,7 @@ class BinaryCrossentropy(CrossEntropy):
 
     default_name = "binary_crossentropy"
     below = Sigmoid
+    elementwise = True
 
     def verify(self, y: np.ndarray, output_shape: Shape, what: str) -> np.ndarray:
         beyond = ": for class numbers use sparse_categorical_crossentropy with Dense(classes, activation='softmax')"

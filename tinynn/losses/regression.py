@@ -129,6 +129,7 @@ class Elementwise(Loss):
     """A loss whose rows are means of a function of one target and one output each."""
 
     function: ClassVar[type[RowMeans]]
+    elementwise = True
 
     def make(self, target: ArrayLike, keep: int = 1) -> RowMeans:
         """The Function of one call."""
