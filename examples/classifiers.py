@@ -89,7 +89,9 @@ EXPERIMENTS = {
     "D5": Experiment("Dense 512 relu", two_layers(512, "relu"), mnist, 100, 10, band=(0.929, 0.937)),
     "F1": Experiment("Fashion, 10 sigmoid", fashion_layers, fashion, 32, 5, SPARSE, band=(0.74, 0.765)),
     "F1-adam": Experiment("F1 with Adam", fashion_layers, fashion, 32, 5, SPARSE, optim.Adam, (0.835, 0.845)),
-    "M1": Experiment("Dense 512, RMSprop", two_layers(512, "relu"), mnist, 128, 5, optimizer=optim.RMSprop, band=(0.975, 0.983)),
+    "M1": Experiment(
+        "Dense 512, RMSprop", two_layers(512, "relu"), mnist, 128, 5, optimizer=optim.RMSprop, band=(0.975, 0.983)
+    ),
     "K1": Experiment("Dropout, random rows", dropout_layers, random_rows, 128, 20, optimizer=nesterov),
 }
 
@@ -100,9 +102,7 @@ def run(experiment: Experiment, seed: int, verbose: int, backend: str | None) ->
     x_train, y_train, x_test, y_test = experiment.data()
     model = Sequential(experiment.build(), backend=backend)
     model.compile(loss=experiment.loss, optimizer=experiment.optimizer(), metrics=["accuracy"])
-    history = model.fit(
-        x_train, y_train, batch_size=experiment.batch_size, epochs=experiment.epochs, verbose=verbose
-    )
+    history = model.fit(x_train, y_train, batch_size=experiment.batch_size, epochs=experiment.epochs, verbose=verbose)
     loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
     return loss, accuracy, history.history["loss"]
 

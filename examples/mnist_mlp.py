@@ -1,7 +1,7 @@
 """A digit classifier on MNIST: 512 hidden units, trained by gradient descent, with its curves and confusion matrix.
 
-    python examples/mnist_mlp.py
-    python examples/mnist_mlp.py --epochs 20 --hidden 128 --optimizer adam --plot digits.png
+python examples/mnist_mlp.py
+python examples/mnist_mlp.py --epochs 20 --hidden 128 --optimizer adam --plot digits.png
 """
 
 import argparse

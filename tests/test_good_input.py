@@ -68,7 +68,8 @@ def test_every_kind_of_array_gives_the_same_numbers(kind, shuffle, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "labels", [Y.tolist(), Y.astype(bool), Y.astype("float64"), Y[:, None], Y.astype(">i2"), pd.Series(Y), Y.astype("u1")]
+    "labels",
+    [Y.tolist(), Y.astype(bool), Y.astype("float64"), Y[:, None], Y.astype(">i2"), pd.Series(Y), Y.astype("u1")],
 )
 def test_every_kind_of_labels(labels):
     assert trained(X, labels)[1] == trained(X, Y)[1]

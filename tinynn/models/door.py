@@ -11,6 +11,9 @@ from tinynn.data import Arrays, host_array
 from tinynn.layers.base import shown
 from tinynn.typing import ArrayLike
 
+ROWS_PER_CLASS = 4
+"""With fewer held-out rows than this a class may be missing there by chance."""
+
 
 def whole_number(value: Any, what: str, least: int) -> int:
     """An integer argument such as batch_size; the message says what is allowed."""
@@ -55,7 +58,9 @@ def checked_labels(y: ArrayLike, rows: int, model: Any, what: str = "y") -> np.n
     if array.ndim == 0 or len(array) != rows:
         got = f"{len(array)} rows" if array.ndim else "a single number"
         raise ValueError(f"{what} expects one row for each of the {rows} rows of x, got {got}")
-    checked: np.ndarray = model.compiled.loss.check(array, model.output_shape, f"{what} (output of '{model.last_name}')")
+    checked: np.ndarray = model.compiled.loss.check(
+        array, model.output_shape, f"{what} (output of '{model.last_name}')"
+    )
     return checked
 
 
@@ -92,7 +97,7 @@ def with_class_weights(data: Arrays, class_weight: dict[int, float] | None) -> A
 def class_labels(y: np.ndarray) -> np.ndarray:
     """One class number per row, from integer or one-hot labels."""
     if y.ndim == 2 and y.shape[1] > 1:
-        return y.argmax(axis=1)
+        return np.argmax(y, axis=1)
     return y.reshape(len(y))
 
 
@@ -115,10 +120,16 @@ def warn_of_sorted_labels(train: Arrays, held_out: Arrays) -> None:
     y = train.y
     if y is None or held_out.y is None or not (y.dtype.kind in "iu" or (y.ndim == 2 and y.shape[1] > 1)):
         return
-    unseen = np.setdiff1d(class_labels(held_out.y), class_labels(y))
-    if unseen.size and unseen.size <= 1000:
+    here, there = np.unique(class_labels(y)), np.unique(class_labels(held_out.y))
+    if len(here) > 1000:
+        return  # a regression with whole numbers
+    unseen, missing = np.setdiff1d(there, here), np.setdiff1d(here, there)
+    if len(held_out) < ROWS_PER_CLASS * len(here):
+        missing = missing[:0]  # so few rows may lack a class by chance
+    if unseen.size or missing.size:
+        where = "do not occur in the rows left for training" if unseen.size else "are missing there"
         warnings.warn(
-            f"validation_split takes the last rows, and their classes {unseen[:10].tolist()} do not occur in the rows "
-            "left for training: the data look sorted. Shuffle x and y together first",
+            f"validation_split takes the last rows, and the classes {(unseen if unseen.size else missing)[:10].tolist()} "
+            f"{where}: the data look sorted. Shuffle x and y together first",
             stacklevel=4,
         )

@@ -40,7 +40,7 @@ def layers_of(order: Sequence[Symbol]) -> list[Layer]:
 
 
 def values_of(order: Sequence[Symbol], inputs: Sequence[Symbol], tensors: Sequence[Tensor]) -> Any:
-    """Run the calls: an iterator of (layer, output tensor), which returns a dict from symbol id to tensor at its end."""
+    """Run the calls: a generator of (layer, output tensor) that returns a dict from symbol id to tensor."""
     values: dict[int, Any] = {id(s): t for s, t in zip(inputs, tensors, strict=True)}
     for symbol in order:
         assert symbol.layer is not None

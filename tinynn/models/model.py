@@ -75,7 +75,8 @@ class Model(Layer):
         for symbol in [*self.inputs, *self.outputs]:
             if not isinstance(symbol, Symbol):
                 raise TypeError(
-                    f"'{self.label}' expects inputs and outputs made by Input(...) and layers called on them, got {symbol!r}"
+                    f"'{self.label}' expects inputs and outputs made by Input(...) and layers called on them, "
+                    f"got {symbol!r}"
                 )
         self.order = functional.call_order(self.inputs, self.outputs)
         self.stack = functional.layers_of(self.order)
@@ -224,8 +225,8 @@ class Model(Layer):
     def require_compiled(self, what: str) -> Compiled:
         if self.compiled is None:
             raise RuntimeError(
-                f"'{self.label}'.{what} before compile: call model.compile(optimizer=..., loss=..., metrics=[...]) first"
-                " (adding or removing a layer asks for it again)"
+                f"'{self.label}'.{what} before compile: call "
+                "model.compile(optimizer=..., loss=..., metrics=[...]) first (adding or removing a layer asks for it again)"
             )
         return self.compiled
 
@@ -409,9 +410,7 @@ class Model(Layer):
             layer = pending.pop(0)
             inner = list(layer.layers_inside())
             below = {id(v) for la in inner for v in la.variables()}
-            found.update(
-                (id(v), v) for v in layer.variables() if isinstance(v, Parameter) and id(v) not in below
-            )
+            found.update((id(v), v) for v in layer.variables() if isinstance(v, Parameter) and id(v) not in below)
             pending.extend(la for la in inner if la.trainable)
         return [v for v in self.variables() if id(v) in found]
 

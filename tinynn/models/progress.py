@@ -13,7 +13,7 @@ INTERVAL = 0.1
 
 
 class Progress(Callback):
-    """Keras's display: verbose 1 is a bar that moves (on a terminal) or one line per epoch, verbose 2 one line always."""
+    """Keras's display: verbose 1 is a bar that moves where output is a terminal, and else, as verbose 2, a line."""
 
     def __init__(self, verbose: int, epochs: int, steps: int):
         self.epochs, self.steps = epochs, steps
@@ -68,5 +68,7 @@ class Progress(Callback):
 
 def described(logs: Logs) -> str:
     """loss: 0.1234 - accuracy: 0.9876"""
-    return " - ".join(f"{name}: {value:.4f}" if abs(value) >= 1e-3 or value == 0 else f"{name}: {value:.4e}"
-                      for name, value in logs.items())
+    return " - ".join(
+        f"{name}: {value:.4f}" if abs(value) >= 1e-3 or value == 0 else f"{name}: {value:.4e}"
+        for name, value in logs.items()
+    )

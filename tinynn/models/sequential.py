@@ -25,7 +25,10 @@ class Sequential(Model):
     """
 
     def __init__(
-        self, layers: Iterable[Layer | Symbol] | None = None, name: str | None = None, backend: str | Backend | None = None
+        self,
+        layers: Iterable[Layer | Symbol] | None = None,
+        name: str | None = None,
+        backend: str | Backend | None = None,
     ):
         super().__init__(name=name, backend=backend)
         self.stack: list[Layer] = []
@@ -45,7 +48,8 @@ class Sequential(Model):
             return
         if not isinstance(layer, Layer):
             raise TypeError(
-                f"'{self.label}' expects layers, got {layer!r}" + (": write Dense(...)" if isinstance(layer, type) else "")
+                f"'{self.label}' expects layers, got {layer!r}"
+                + (": write Dense(...)" if isinstance(layer, type) else "")
             )
         if any(layer is other for other in self.stack):
             raise ValueError(
@@ -79,14 +83,17 @@ class Sequential(Model):
             self.built = False
         self.name_variables()
 
-    def build(self, input_shape: Shape) -> Shape:
+    def build(self, input_shape: Sequence[int | None]) -> Shape:
+        """Declare all parameters; ``build((None, 784))``, as Keras writes it, and ``build((784,))`` are the same."""
         if not self.stack:
             raise RuntimeError(f"'{self.label}' has no layers: model.add(...) some first")
-        shape: Any = input_shape
+        shape: Any = given_shape(input_shape)
         for layer in self.stack:
             shape = layer.ensure_built(shape)
-        self.name_variables()
-        return shape  # type: ignore[no-any-return]
+        compiled = self.compiled
+        self.reshaped()
+        self.compiled = compiled
+        return self.output_shape  # type: ignore[no-any-return]
 
     def shape_for(self, input_shape: Any) -> Any:
         for layer in self.stack:

@@ -80,7 +80,7 @@ class Feed:
     def __call__(self, graph: Graph, rows: Rows) -> tuple[Any, Array | None, Array | None]:
         """x as a tensor of the graph; y and weights as arrays."""
         data = self.data
-        dtype = self.dtype or graph.dtype
+        dtype = self.dtype or str(graph.dtype)
         x = graph.tensor(fetch(data.x, rows, self.backend, dtype), dtype=dtype)
         y = None if data.y is None else fetch(data.y, rows, self.backend, self.label_dtype)
         w = None if data.weights is None else fetch(data.weights, rows, self.backend, "float32")
@@ -397,5 +397,6 @@ def checked_data(model: Model, x: ArrayLike, y: ArrayLike, options: FitOptions) 
         parts = options.validation_data
         if not isinstance(parts, (tuple, list)) or len(parts) not in (2, 3):
             raise ValueError("validation_data expects (x, y) or (x, y, sample_weight)")
-        held_out = checked_arrays(model, *parts, prefix="validation ")
+        weights = parts[2] if len(parts) == 3 else None
+        held_out = checked_arrays(model, parts[0], parts[1], weights, prefix="validation ")
     return door.with_class_weights(data, options.class_weight), held_out

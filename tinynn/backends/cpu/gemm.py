@@ -48,7 +48,7 @@ UNPACKED_COLUMNS = 2 * PANEL
 NARROW = 12
 """Up to this width of C other ways of using the lanes are looked for."""
 
-SERIAL_BELOW = 200_000
+SERIAL_BELOW = 1_000_000
 """Multiply-adds below which the start of a parallel region costs more than it gives."""
 TASK_WORK = 1 << 18
 """Multiply-adds that a task should have at least."""

@@ -1,19 +1,9 @@
 """The reference backend: the specification of every kernel, in plain array language."""
 
-# TRANSITIONAL while the rows are being written
-import importlib
-
 import numpy as np
 
 from tinynn.backends.base import Backend, numbers
-
-
-def _load(name):
-    try:
-        return importlib.import_module(f"tinynn.backends.reference.{name}")
-    except ModuleNotFoundError:
-        return None
-
+from tinynn.backends.reference import activation, batchnorm, dense, dropout, layernorm, optimizers, softmax
 
 backend = Backend(
     name="reference",
@@ -22,5 +12,11 @@ backend = Backend(
     empty=np.empty,
     asarray=numbers,
     to_numpy=np.asarray,
-    **{n: _load(n) for n in ("activation", "dense", "softmax", "batchnorm", "layernorm", "dropout", "optimizers")},
+    activation=activation,
+    dense=dense,
+    softmax=softmax,
+    batchnorm=batchnorm,
+    layernorm=layernorm,
+    dropout=dropout,
+    optimizers=optimizers,
 )
