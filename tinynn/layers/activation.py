@@ -232,9 +232,11 @@ class LearnedSlope(Function):
         self.saved = x, alpha
         return np.where(x > 0, x, alpha * x)
 
-    def backward(self, graph: Graph, dy: Array) -> tuple[Array, Array]:
+    def backward(self, graph: Graph, dy: Array) -> tuple[Array | None, Array | None]:
         x, alpha = self.saved
-        return np.where(x > 0, dy, alpha * dy), unbroadcast(np.minimum(x, 0) * dy, alpha.shape)
+        dx = np.where(x > 0, dy, alpha * dy) if self.needs(0) else None
+        dalpha = unbroadcast(np.minimum(x, 0) * dy, alpha.shape) if self.needs(1) else None
+        return dx, dalpha
 
 
 class PReLU(Layer):
