@@ -9,8 +9,8 @@ import pytest
 from tests.device import device_backend
 from tinynn import backends, losses, ops
 from tinynn.graph import Graph
-from tinynn.losses import base
-from tinynn.losses.crossentropy import SoftmaxCrossEntropy
+from tinynn.losses.entropies import SoftmaxCrossEntropy
+from tinynn.losses.means import WeightedMean
 
 N, C = 6, 4
 rng = np.random.default_rng(3)
@@ -724,4 +724,4 @@ def test_several_threads_give_the_same_bytes():
 
 def test_weighted_mean_of_nothing_is_zero():
     graph = Graph()
-    assert float(base.WeightedMean()(graph.tensor(np.zeros((0,)))).data) == 0
+    assert float(WeightedMean()(graph.tensor(np.zeros((0,)))).data) == 0

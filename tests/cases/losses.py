@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from tests.cases import Case, Draw, normal, positive, probabilities, uniform
-from tinynn.losses.base import WeightedMean
-from tinynn.losses.crossentropy import (
+from tinynn.losses.entropies import (
     BinaryOfProbabilities,
     CategoricalOfProbabilities,
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
     SparseSoftmaxCrossEntropy,
 )
+from tinynn.losses.means import WeightedMean
 from tinynn.losses.probabilistic import Divergence, HingeValue, MulticlassHinge, PoissonValue, SquaredHingeValue
 from tinynn.losses.regression import (
     AbsoluteError,

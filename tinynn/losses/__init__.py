@@ -7,8 +7,9 @@ from typing import Any
 from tinynn.config import restore
 from tinynn.errors import unknown
 from tinynn.losses import functions
-from tinynn.losses.base import FunctionLoss, Loss
+from tinynn.losses.base import Loss
 from tinynn.losses.crossentropy import BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy
+from tinynn.losses.custom import FunctionLoss
 from tinynn.losses.functions import (
     binary_crossentropy,
     categorical_crossentropy,

@@ -2,106 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tinynn import ops
 from tinynn.config import Configured
 from tinynn.errors import unknown
-from tinynn.function import Function
 from tinynn.losses import door
+from tinynn.losses.means import WeightedMean
 from tinynn.tensor import Tensor
 from tinynn.typing import Array, ArrayLike, Shape
 
-if TYPE_CHECKING:
-    from tinynn.graph import Graph
-
 MEAN = "sum_over_batch_size"
 REDUCTIONS = {MEAN: MEAN, "mean": MEAN, "auto": MEAN, "sum": "sum", "none": "none", None: "none"}
-
-
-class WeightedMean(Function):
-    """sum(weights values) / divisor as one node.
-
-    values (N, ...); weights of the leading axes of values, or None for ones; divisor a number, an array of one element
-    on the backend, or None for the number of values.
-    """
-
-    def __init__(self, weights: Array | None = None, divisor: Any = None):
-        self.weights = weights
-        self.divisor = divisor
-
-    def forward(self, graph: Graph, values: Array) -> Array:
-        weights = self.weights
-        if weights is not None:
-            weights = graph.backend.asarray(weights, values.dtype)
-            weights = weights.reshape(weights.shape + (1,) * (values.ndim - weights.ndim))
-        divisor = self.divisor
-        if divisor is None:
-            divisor = values.size or 1
-        self.saved = values.shape, weights, divisor
-        y = graph.empty()
-        (values if weights is None else values * weights).sum(out=y)
-        return np.divide(y, divisor, out=y)
-
-    def backward(self, graph: Graph, dy: Array) -> Array:
-        shape, weights, divisor = self.saved
-        dvalues = graph.empty(*shape)
-        scale = dy / divisor
-        if weights is None:
-            dvalues[...] = scale
-        else:
-            np.multiply(weights, scale, out=dvalues)
-        return dvalues
-
-
-class RowMeans(Function):
-    """What elementwise losses share: values f(target, x), their mean over the axes after the first ``keep``.
-
-    A subclass writes the formula and its derivative by x side by side, in array language.
-    """
-
-    def __init__(self, target: ArrayLike, keep: int = 1):
-        self.target = target
-        self.keep = keep
-
-    def value(self, t: Array, x: Array) -> Array:
-        """f(t, x), elementwise"""
-        raise NotImplementedError(f"{type(self).__name__} has no value(t, x)")
-
-    def slope(self, t: Array, x: Array) -> Array:
-        """df/dx, elementwise, as a new array"""
-        raise NotImplementedError(f"{type(self).__name__} has no slope(t, x)")
-
-    def forward(self, graph: Graph, x: Array) -> Array:
-        t = graph.backend.asarray(self.target, graph.dtype)
-        self.saved = t, x
-        return means(self.value(t, x), self.keep)
-
-    def backward(self, graph: Graph, drows: Array) -> Array:
-        t, x = self.saved
-        dx = self.slope(t, x)
-        dx *= spread(drows, x.shape)
-        return dx
-
-
-def means(values: Array, keep: int) -> Array:
-    """The mean over all axes after the first ``keep``."""
-    n = math.prod(values.shape[keep:])
-    if n == 1:
-        return values.reshape(values.shape[:keep])
-    return values.sum(axis=tuple(range(keep, values.ndim))) / max(n, 1)
-
-
-def spread(drows: Array, shape: Shape) -> Array:
-    """The gradient of ``means``, ready to be broadcast to ``shape``. Overwrites drows."""
-    n = math.prod(shape[drows.ndim :])
-    if n > 1:
-        drows /= n
-    return drows.reshape(drows.shape + (1,) * (len(shape) - drows.ndim))
 
 
 class Loss(Configured):
@@ -242,48 +156,3 @@ class Loss(Configured):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
-
-
-class FunctionLoss(Loss):
-    """Any callable ``(y_true, y_pred) -> Tensor``: a scalar, or one value per row, whose mean is taken.
-
-    y_true arrives as an array of the backend, y_pred as a Tensor.
-    """
-
-    def __init__(
-        self, function: Callable[[Any, Tensor], Tensor], reduction: str | None = MEAN, name: str | None = None
-    ):
-        if not callable(function):
-            raise TypeError(f"a loss is a callable (y_true, y_pred), got {type(function).__name__}")
-        super().__init__(reduction, name or getattr(function, "__name__", type(function).__name__))
-        self.function = function
-
-    def values(self, target: Array, y_pred: Tensor, keep: int) -> Tensor:
-        values = self.function(target, y_pred)
-        if not isinstance(values, Tensor):
-            raise TypeError(f"the loss {self.name} must return a Tensor, got {type(values).__name__}")
-        return values
-
-    def compute(self, y_true: ArrayLike, y_pred: Tensor, sample_weight: ArrayLike | None = None) -> Tensor:
-        target = self._array(y_true, y_pred)
-        values = self.values(y_pred.graph.backend.asarray(target, target.dtype), y_pred, 1)
-        if values.size == 1 and (sample_weight is None or y_pred.shape[0] == 1):
-            values = values if values.ndim == 0 else ops.reshape(values, ())
-            return values if sample_weight is None else values * y_pred.graph.tensor(sample_weight).reshape(())
-        if values.shape[:1] != y_pred.shape[:1]:
-            raise ValueError(
-                f"the loss {self.name} returned shape {values.shape}: sample weights and class weights need "
-                f"one value per row, ({y_pred.shape[0]},)"
-            )
-        weights = None if sample_weight is None else self._weights(sample_weight, y_pred)
-        return y_pred.graph.apply(WeightedMean(weights, 1 if self.reduction == "sum" else None), values)
-
-    def fit(self, y: Array, output_shape: Shape, what: str) -> Array:
-        """A last axis of size one is added or dropped where that gives the output's shape; other shapes pass."""
-        try:
-            return door.like_output(y, output_shape, self.name, what)
-        except ValueError:
-            return y
-
-    def verify(self, y: np.ndarray, output_shape: Shape, what: str) -> np.ndarray:
-        return y

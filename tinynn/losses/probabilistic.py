@@ -8,7 +8,8 @@ import numpy as np
 
 from tinynn.function import Function
 from tinynn.losses import door
-from tinynn.losses.base import Loss, RowMeans, means
+from tinynn.losses.base import Loss
+from tinynn.losses.means import RowMeans, means
 from tinynn.losses.regression import EPSILON, Elementwise
 from tinynn.tensor import Tensor
 from tinynn.typing import Array, ArrayLike, Shape

@@ -9,7 +9,8 @@ import numpy as np
 
 from tinynn.config import above
 from tinynn.function import Function
-from tinynn.losses.base import MEAN, Loss, RowMeans, means
+from tinynn.losses.base import MEAN, Loss
+from tinynn.losses.means import RowMeans, means
 from tinynn.tensor import Tensor
 from tinynn.typing import Array, ArrayLike
 

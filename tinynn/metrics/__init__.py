@@ -17,8 +17,10 @@ from tinynn.metrics.accuracy import (
     SparseTopKCategoricalAccuracy,
     TopKCategoricalAccuracy,
 )
+from tinynn.metrics.agreement import F1Score, Precision, Recall
+from tinynn.metrics.auc import AUC
 from tinynn.metrics.base import FunctionMetric, LossMetric, Mean, MeanMetric, Metric, array_of
-from tinynn.metrics.confusion import AUC, ConfusionMatrix, F1Score, MeanIoU, Precision, Recall, confusion_matrix
+from tinynn.metrics.confusion import ConfusionMatrix, MeanIoU, confusion_matrix
 from tinynn.metrics.regression import MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError
 from tinynn.typing import Array, ArrayLike
 

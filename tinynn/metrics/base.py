@@ -185,3 +185,23 @@ class FunctionMetric(MeanMetric):
         if values.ndim == 0:  # a mean already: it counts as often as there are rows
             values = np.broadcast_to(values, x.shape[:1] or (1,))
         self.add(values, sample_weight)
+
+
+class Counts(Metric):
+    """A metric whose state is sums: named arrays, or None before the first batch."""
+
+    sums: Any
+
+    def reset_state(self) -> None:
+        self.sums = None
+
+    def accumulate(self, batch: Array) -> None:
+        """Add this batch's sums, in float64."""
+        if self.sums is None:
+            self.sums = batch.astype(np.float64)
+        else:
+            self.sums += batch
+
+    def read(self) -> np.ndarray:
+        """The sums on the host."""
+        return np.array(self.sums.tolist())
