@@ -77,6 +77,8 @@ class Layer:
     input_dtype: str | None = None
     """What the model's door converts inputs to; None for the compute dtype, "int32" for a layer that reads indices."""
     stream: Stream | None = None
+    auto_named = False
+    """Whether a model gave the name, and may give another one."""
 
     def __init__(
         self, *, name: str | None = None, trainable: bool = True, input_shape: Sequence[int] | int | None = None

@@ -13,7 +13,6 @@ import numpy as np
 from numba import njit, prange
 
 from tinynn.backends.cpu import threads
-from tinynn.backends.reference.batchnorm import update  # noqa: F401  (one number per channel: nothing to gain)
 
 LANES = 256
 """Least width of a row; k is the smallest power of two that reaches it."""
@@ -392,8 +391,8 @@ def backward_parallel(dx, dgamma, dbeta, dy, x, mean, rstd, gamma, given):
 
 def forward(y, mean, variance, rstd, x, gamma, beta, epsilon):
     x = np.ascontiguousarray(x)
-    gamma = np.ones_like(mean) if gamma is None else gamma
-    beta = np.zeros_like(mean) if beta is None else beta
+    gamma = np.ones_like(mean) if gamma is None else np.ascontiguousarray(gamma)
+    beta = np.zeros_like(mean) if beta is None else np.ascontiguousarray(beta)
     if x.size < PARALLEL_FROM:
         forward_serial(y, mean, variance, rstd, x, gamma, beta, epsilon)
         return
@@ -404,10 +403,10 @@ def forward(y, mean, variance, rstd, x, gamma, beta, epsilon):
 
 def inference(y, x, mean, variance, gamma, beta, epsilon):
     x = np.ascontiguousarray(x)
-    scale = 1.0 / np.sqrt(variance + epsilon)
+    mean, scale = np.ascontiguousarray(mean), np.ascontiguousarray(1.0 / np.sqrt(variance + epsilon))
     if gamma is not None:
         scale = scale * gamma
-    shift = np.zeros_like(mean) if beta is None else beta
+    shift = np.zeros_like(mean) if beta is None else np.ascontiguousarray(beta)
     if x.size < PARALLEL_FROM:
         normalize_serial(y, x, mean, scale, shift)
         return
@@ -421,7 +420,7 @@ def backward(dx, dgamma, dbeta, dy, x, mean, rstd, gamma, given=False):
     dx = np.empty((0, 0), x.dtype) if dx is None else dx
     dgamma = np.empty_like(mean) if dgamma is None else dgamma
     dbeta = np.empty_like(mean) if dbeta is None else dbeta
-    gamma = np.ones_like(mean) if gamma is None else gamma
+    gamma = np.ones_like(mean) if gamma is None else np.ascontiguousarray(gamma)
     if x.size < PARALLEL_FROM:
         backward_serial(dx, dgamma, dbeta, dy, x, mean, rstd, gamma, given)
         return
@@ -432,3 +431,10 @@ def backward(dx, dgamma, dbeta, dy, x, mean, rstd, gamma, given=False):
 
 def inference_backward(dx, dgamma, dbeta, dy, x, mean, rstd, gamma):
     backward(dx, dgamma, dbeta, dy, x, mean, rstd, gamma, given=True)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def update(moving, batch, momentum):
+    for c in range(moving.size):
+        if np.isfinite(batch[c]):
+            moving[c] = momentum * moving[c] + (1.0 - momentum) * batch[c]

@@ -25,6 +25,12 @@ LOW, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def as_words(seed, stream, step, substream, call):
+    """Key and counter as 32-bit words."""
+    return (np.uint32(seed), np.uint32(stream)), (step[0], np.uint32(substream), np.uint32(call))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def words(out, first, key, counter):
     """out (4, BLOCKS) uint32: the words of the blocks first, first + 1, ...; counter is (step, substream, call)."""
     a, b, c, d = out[0], out[1], out[2], out[3]
@@ -61,12 +67,14 @@ def forward_run(y, mask, x, first, last, limit, scale, key, counter):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def forward_serial(y, mask, x, limit, scale, key, counter):
+def forward_serial(y, mask, x, limit, scale, seed, stream, step, substream, call):
+    key, counter = as_words(seed, stream, step, substream, call)
     forward_run(y, mask, x, 0, x.size, limit, scale, key, counter)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", parallel=True)
-def forward_parallel(y, mask, x, limit, scale, key, counter):
+def forward_parallel(y, mask, x, limit, scale, seed, stream, step, substream, call):
+    key, counter = as_words(seed, stream, step, substream, call)
     for task in prange((x.size + RUN - 1) // RUN):
         forward_run(y, mask, x, task * RUN, min((task + 1) * RUN, x.size), limit, scale, key, counter)
 
@@ -102,12 +110,14 @@ def normal_run(z, first, last, stddev, key, counter):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def normal_serial(z, stddev, key, counter):
+def normal_serial(z, stddev, seed, stream, step, substream, call):
+    key, counter = as_words(seed, stream, step, substream, call)
     normal_run(z, 0, z.size, stddev, key, counter)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", parallel=True)
-def normal_parallel(z, stddev, key, counter):
+def normal_parallel(z, stddev, seed, stream, step, substream, call):
+    key, counter = as_words(seed, stream, step, substream, call)
     for task in prange((z.size + RUN - 1) // RUN):
         normal_run(z, task * RUN, min((task + 1) * RUN, z.size), stddev, key, counter)
 
@@ -115,21 +125,16 @@ def normal_parallel(z, stddev, key, counter):
 # -- the row's public functions --------------------------------------------------------------------------------------
 
 
-def as_words(key, step, substream, call):
-    """Key and counter as 32-bit words."""
-    return np.array(key, np.uint32), np.array((step[0], substream, call), np.uint32)
-
-
 def forward(y, mask, x, rate, key, step, substream, call):
     x = np.ascontiguousarray(x).reshape(-1)
     scale = x.dtype.type(1.0 / (1.0 - rate))
     arguments = y.reshape(-1), mask.reshape(-1), x, np.uint64(threshold(rate)), scale
     if x.size < PARALLEL_FROM:
-        forward_serial(*arguments, *as_words(key, step, substream, call))
+        forward_serial(*arguments, *key, step, substream, call)
         return
     threads.workers()
     with threads.parallel_region():
-        forward_parallel(*arguments, *as_words(key, step, substream, call))
+        forward_parallel(*arguments, *key, step, substream, call)
 
 
 def backward(dx, dy, mask, rate):
@@ -146,8 +151,8 @@ def backward(dx, dy, mask, rate):
 def normal(out, stddev, key, step, substream, call):
     z = out.reshape(-1)
     if z.size < PARALLEL_FROM:
-        normal_serial(z, float(stddev), *as_words(key, step, substream, call))
+        normal_serial(z, float(stddev), *key, step, substream, call)
         return
     threads.workers()
     with threads.parallel_region():
-        normal_parallel(z, float(stddev), *as_words(key, step, substream, call))
+        normal_parallel(z, float(stddev), *key, step, substream, call)

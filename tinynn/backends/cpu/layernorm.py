@@ -142,8 +142,8 @@ def backward_parallel(dx, dgamma, dbeta, dy, x, mean, rstd, gamma):
 
 def forward(y, mean, rstd, x, gamma, beta, epsilon):
     x = np.ascontiguousarray(x)
-    gamma = np.ones(x.shape[1], x.dtype) if gamma is None else gamma
-    beta = np.zeros(x.shape[1], x.dtype) if beta is None else beta
+    gamma = np.ones(x.shape[1], x.dtype) if gamma is None else np.ascontiguousarray(gamma)
+    beta = np.zeros(x.shape[1], x.dtype) if beta is None else np.ascontiguousarray(beta)
     if x.size < PARALLEL_FROM:
         forward_serial(y, mean, rstd, x, gamma, beta, epsilon)
         return
@@ -158,7 +158,7 @@ def backward(dx, dgamma, dbeta, dy, x, mean, rstd, gamma):
     dx = np.empty((0, F), x.dtype) if dx is None else dx
     dgamma = np.empty(F, x.dtype) if dgamma is None else dgamma
     dbeta = np.empty(F, x.dtype) if dbeta is None else dbeta
-    gamma = np.ones(F, x.dtype) if gamma is None else gamma
+    gamma = np.ones(F, x.dtype) if gamma is None else np.ascontiguousarray(gamma)
     if x.size < PARALLEL_FROM:
         backward_serial(dx, dgamma, dbeta, dy, x, mean, rstd, gamma)
         return
