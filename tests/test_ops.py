@@ -256,6 +256,17 @@ def test_activations_let_nan_pass_and_do_not_overflow(kind, backend):
         assert not np.isnan(x.grad[2:]).any()
 
 
+@pytest.mark.parametrize("n", [10, 250_001])
+def test_read_only_and_strided_inputs_of_activations(n):
+    x = np.linspace(-3, 3, 2 * n, dtype="float32")
+    for values in (x[:n], x[::2], np.broadcast_to(np.float32(0.5), n)):
+        values.flags.writeable = False
+        g = Graph(backend="cpu")
+        leaf = g.tensor(values, requires_grad=True)
+        ops.tanh(leaf).sum().backward()
+        np.testing.assert_allclose(leaf.grad, 1 - np.tanh(values) ** 2, atol=1e-6)
+
+
 def test_erf_has_all_its_digits():
     x = np.concatenate([np.linspace(-7, 7, 20001), 10.0 ** np.linspace(-300, 2, 500)])
     want = np.array([math.erf(v) for v in x])

@@ -250,7 +250,7 @@ class Graph:
             if self.listener is not None:
                 self.listener(leaf.parameter)
         elif self._accumulate and leaf.grad is not None:
-            leaf.grad += gradient
+            leaf.grad = leaf.grad + gradient  # not in place: somebody may hold the old one
         else:
             leaf.grad = gradient
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from tinynn.typing import Array, Shape
 
 
 def unbroadcast(gradient: Array, shape: Shape) -> Array:
     """The gradient of an array of this shape that was broadcast to ``gradient.shape``: the sum over its copies.
 
+    >>> import numpy as np
     >>> unbroadcast(np.ones((2, 3)), (3,))
     array([2., 2., 2.])
     >>> unbroadcast(np.ones((2, 3)), (2, 1))
@@ -22,4 +21,4 @@ def unbroadcast(gradient: Array, shape: Shape) -> Array:
         return gradient
     new = gradient.ndim - len(shape)
     axes = tuple(k for k, n in enumerate(gradient.shape) if k < new or shape[k - new] != n)
-    return np.sum(gradient, axis=axes, keepdims=True).reshape(shape)
+    return gradient.sum(axis=axes, keepdims=True).reshape(shape)

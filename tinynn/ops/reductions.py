@@ -42,7 +42,7 @@ class Sum(Function):
 
     def forward(self, graph: Graph, x: Array) -> Array:
         self.saved = x.shape
-        return np.sum(x, axis=self.axis, keepdims=self.keepdims)
+        return x.sum(axis=self.axis, keepdims=self.keepdims)
 
     def backward(self, graph: Graph, dy: Array) -> Array:
         shape = self.saved
@@ -59,7 +59,7 @@ class Mean(Function):
 
     def forward(self, graph: Graph, x: Array) -> Array:
         self.saved = x.shape
-        return np.mean(x, axis=self.axis, keepdims=self.keepdims)
+        return x.mean(axis=self.axis, keepdims=self.keepdims)
 
     def backward(self, graph: Graph, dy: Array) -> Array:
         shape = self.saved
@@ -77,7 +77,7 @@ class Max(Function):
         self.axis, self.keepdims = axis, keepdims
 
     def reduce(self, x: Array) -> Array:
-        return np.max(x, axis=self.axis, keepdims=self.keepdims)
+        return x.max(axis=self.axis, keepdims=self.keepdims)
 
     def find(self, rows: Array) -> Array:
         return np.argmax(rows, axis=1)
@@ -102,7 +102,7 @@ class Min(Max):
     """y = the smallest x over the axes, which takes the gradient; of equal ones the first, in row-major order."""
 
     def reduce(self, x: Array) -> Array:
-        return np.min(x, axis=self.axis, keepdims=self.keepdims)
+        return x.min(axis=self.axis, keepdims=self.keepdims)
 
     def find(self, rows: Array) -> Array:
         return np.argmin(rows, axis=1)

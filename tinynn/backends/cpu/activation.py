@@ -65,7 +65,7 @@ def run(kernel, out, known, alpha):
 def parallel(char, in_place):
     """The parallel loop of a dtype for all kernels: they come as a pointer, so it is not compiled again for each."""
     array = {"f": types.float32, "d": types.float64}[char][::1]
-    known = types.none if in_place else array
+    known = types.none if in_place else types.Array(array.dtype, 1, "C", readonly=True)
     kernel = types.FunctionType(types.void(array, known, types.float64))
     signature = types.void(kernel, array, known, types.float64)
     return njit(signature, parallel=True, cache=True, nogil=True)(pieces_in_place if in_place else pieces)
@@ -152,7 +152,7 @@ def log1p_(z):
     return 2.0 * (s + s * s2 * p)
 
 
-@compiled
+@njit(inline="always")  # too large for LLVM to inline by itself, and a loop with a call in it has no vectors
 def erf_(x):
     """The error function after Cody (1969), as in the reference: one rational function near 0, another one beyond."""
     size = abs(x)
