@@ -1,4 +1,4 @@
-"""The Functions of the smaller layers: learned slopes, bounded relu, maxout (ties on purpose), fixed standardization."""
+"""The Functions of the smaller layers: learned slopes, bounded relu, maxout (ties on purpose), standardization."""
 
 import numpy as np
 
