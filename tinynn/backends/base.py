@@ -292,8 +292,8 @@ class OptimizerKernels(Protocol):
     ) -> None:
         """v = rho v + (1 - rho) g^2, d = lr g / sqrt(v + epsilon), w = w - d
 
-        With ``mean``: mean = rho mean + (1 - rho) g, and v - mean^2 stands for v in d. With ``velocity``:
-        velocity = momentum velocity + d, which is what w goes down by.
+        With ``mean``: mean = rho mean + (1 - rho) g, and max(v - mean^2, 0) stands for v in d: rounding makes it
+        negative. With ``velocity``: velocity = momentum velocity + d, which is what w goes down by.
         """
 
     def adagrad(self, w: Array, v: Array, g: Array, state: Array, epsilon: float, weight_decay: float) -> None:

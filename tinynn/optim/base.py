@@ -260,12 +260,15 @@ class Optimizer:
     @property
     def iterations(self) -> int:
         """Steps taken so far (reads the device)."""
-        return int(self.state[State.ITERATIONS]) if self.built else 0
+        return self._read(State.ITERATIONS)
 
     @property
     def skipped(self) -> int:
         """Steps skipped because the gradient norm was not finite (reads the device)."""
-        return int(self.state[State.SKIPPED]) if self.built else 0
+        return self._read(State.SKIPPED)
+
+    def _read(self, index: State) -> int:
+        return int(self.backend.to_numpy(self.state)[index]) if self.built else 0
 
     @property
     def variables(self) -> list[Array]:

@@ -331,7 +331,7 @@ def rmsprop_pass(w, v, velocity, mean, g, state, rho, momentum, epsilon, weight_
     number = w.dtype.type
     lr = state[LEARNING_RATE]
     rate, scale, keep = number(lr), number(state[SCALE]), number(1.0 - lr * weight_decay)
-    old, new, mu, eps = number(rho), number(1.0 - rho), number(momentum), number(epsilon)
+    old, new, mu, eps, zero = number(rho), number(1.0 - rho), number(momentum), number(epsilon), number(0.0)
     if mean.size == 0 and velocity.size == 0:
         for i in range(w.size):
             x = scale * g[i]
@@ -348,13 +348,15 @@ def rmsprop_pass(w, v, velocity, mean, g, state, rho, momentum, epsilon, weight_
             x = scale * g[i]
             v[i] = old * v[i] + new * (x * x)
             mean[i] = old * mean[i] + new * x
-            w[i] = keep * w[i] - rate * x / math.sqrt(v[i] - mean[i] * mean[i] + eps)
+            spread = v[i] - mean[i] * mean[i]
+            w[i] = keep * w[i] - rate * x / math.sqrt((spread if spread > zero else zero) + eps)
     else:
         for i in range(w.size):
             x = scale * g[i]
             v[i] = old * v[i] + new * (x * x)
             mean[i] = old * mean[i] + new * x
-            velocity[i] = mu * velocity[i] + rate * x / math.sqrt(v[i] - mean[i] * mean[i] + eps)
+            spread = v[i] - mean[i] * mean[i]
+            velocity[i] = mu * velocity[i] + rate * x / math.sqrt((spread if spread > zero else zero) + eps)
             w[i] = keep * w[i] - velocity[i]
 
 

@@ -176,7 +176,7 @@ def rmsprop(
     spread = new_v
     if mean is not None:
         new_mean = rho * mean + (1.0 - rho) * g
-        spread = new_v - new_mean * new_mean
+        spread = np.maximum(new_v - new_mean * new_mean, 0)
         changes.append((mean, new_mean))
     step = rate(w, state) * g / np.sqrt(spread + epsilon)
     if velocity is not None:
