@@ -99,6 +99,7 @@ def test_names_configs_and_dtypes(name):
         x = initializer((4, 6), generator(dtype))
         assert (x.dtype, x.shape) == (dtype, (4, 6))
         np.testing.assert_array_equal(x, again((4, 6), generator(dtype)))
+        np.testing.assert_array_equal(x, initializer((4, 6), generator("float64")).astype(dtype))
 
 
 @pytest.mark.parametrize("name", sorted(n for n in I.NAMES if hasattr(I.get(n), "seed")))

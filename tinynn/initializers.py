@@ -239,10 +239,10 @@ class Orthogonal(Random):
         if len(shape) < 2:
             raise ValueError(f"Orthogonal expects a shape of two axes or more, got {shape}")
         rows, columns = math.prod(shape[:-1]), shape[-1]
-        z = self.source(generator).normal((max(rows, columns), min(rows, columns)))
+        z = self.source(generator).double().normal((max(rows, columns), min(rows, columns)))
         q, r = np.linalg.qr(z)
         q *= np.where(np.diagonal(r) < 0, -self.gain, self.gain)
-        return np.ascontiguousarray(q if rows >= columns else q.T).reshape(shape)
+        return np.ascontiguousarray(q if rows >= columns else q.T, generator.dtype).reshape(shape)
 
 
 def fans(shape: Shape) -> tuple[int, int]:

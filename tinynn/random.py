@@ -128,13 +128,13 @@ class Generator:
             pieces.append(start + np.flatnonzero(np.abs(z) > 2))
         outside = np.concatenate(pieces) if pieces else np.empty(0, np.intp)
         while outside.size:
-            z = self._double().normal((outside.size,))
+            z = self.double().normal((outside.size,))
             values[outside] = mean + stddev * z
             outside = outside[np.abs(z) > 2]
         return values.reshape(shape)
 
-    def _double(self) -> Generator:
-        """The same draws in float64: the calls are counted together."""
+    def double(self) -> Generator:
+        """The same draws in float64; the calls of the two are counted together."""
         double = Generator(self.key, self.substream, self.step)
         double.calls = self.calls
         return double
