@@ -297,9 +297,9 @@ def trained(layer: Layer) -> Iterator[Variable]:
 
 def checked_shape(shape: Sequence[int] | int, layer: Layer) -> Shape:
     """A shape of positive integers, None allowed for an open axis."""
-    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    sizes: tuple[Any, ...] = (shape,) if hasattr(shape, "__index__") else tuple(shape)
     for n in sizes:
-        if n is not None and (isinstance(n, bool) or int(n) != n or n <= 0):
+        if n is not None and (isinstance(n, bool) or not hasattr(n, "__index__") or n <= 0):
             raise ValueError(f"layer '{layer.label}' expects an input_shape of positive integers, got {shape!r}")
     return tuple(n if n is None else int(n) for n in sizes)
 
