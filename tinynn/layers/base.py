@@ -301,7 +301,7 @@ def checked_shape(shape: Sequence[int] | int, layer: Layer) -> Shape:
     for n in sizes:
         if n is not None and (isinstance(n, bool) or not hasattr(n, "__index__") or n <= 0):
             raise ValueError(f"layer '{layer.label}' expects an input_shape of positive integers, got {shape!r}")
-    return tuple(n if n is None else int(n) for n in sizes)
+    return tuple(n if n is None else int(n) for n in sizes)  # type: ignore[misc]
 
 
 def shown(shape: Any) -> str:
