@@ -12,6 +12,7 @@ import tinynn as nn
 from tests.device import device_backend
 from tinynn import Graph, Parameter
 from tinynn import layers as L
+from tinynn.backends.cpu import threads
 from tinynn.layers.base import Layer
 from tinynn.random import Stream
 
@@ -642,3 +643,35 @@ def test_another_number_of_features_is_refused(layer: Layer) -> None:
     run(layer, numbers(4, 5))
     with pytest.raises(ValueError, match=r"was built for inputs of shape \(None, 5\), got \(None, 6\)"):
         run(layer, numbers(4, 6))
+
+
+# -- sizes at which the kernels use several threads ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(70_001, 3), (3001, 130), (210, 1100), (100_003, 2, 1)])
+@pytest.mark.parametrize(
+    "make", [L.BatchNormalization, L.LayerNormalization, lambda: L.Dropout(0.3), lambda: L.GaussianNoise(0.1)]
+)
+def test_large_inputs_agree_with_the_reference_and_for_every_thread_count(make: Any, shape: Any) -> None:
+    x, dy = numbers(*shape) * 2 + 3, numbers(*shape, seed=1)
+
+    def step(backend: str, dtype: str = "float32") -> list[np.ndarray]:
+        layer = make()
+        layer.bind(Stream(1, 0), "layer")
+        graph = Graph(training=True, backend=backend, dtype=dtype)
+        tensor = graph.tensor(x, requires_grad=True)
+        y = layer(tensor)
+        graph.backward(y, gradient=dy)
+        return [y.numpy(), tensor.grad, *[p.grad for p in layer.parameters()], *layer.get_weights()]
+
+    before, results = threads.get_num_threads(), []
+    try:
+        for n in (1, 2, 3):
+            threads.set_num_threads(n)
+            results.append(step("cpu"))
+    finally:
+        threads.set_num_threads(before)
+    for a, *others in zip(*results, strict=True):
+        assert all(a.tobytes() == b.tobytes() for b in others)
+    for a, b in zip(results[0], step("reference", "float64"), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5 * max(1.0, float(np.abs(b).max())))
