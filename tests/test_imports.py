@@ -1,6 +1,7 @@
 """Who may import whom (DESIGN.md, section 3), and that `import tinynn` stays light."""
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -141,7 +142,9 @@ def test_the_rule_is_seen_to_be_broken(tmp_path, monkeypatch):
 
 def python(code: str) -> str:
     """What a fresh interpreter prints."""
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout.strip()
 
 
 def test_import_loads_nothing_heavy():

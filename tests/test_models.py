@@ -114,8 +114,8 @@ def test_functional_shares_layers_and_nests_models():
     model = Model(x, y)
     assert [la.name for la in model.layers] == ["dense", "sequential", "dense_1"]
     assert [v.name for v in model.variables()] == [
-        "dense/kernel", "dense/bias", "sequential/dense/kernel", "sequential/dense/bias", "dense_1/kernel", "dense_1/bias",
-    ]  # fmt: skip
+        f"{layer}/{name}" for layer in ("dense", "sequential/dense", "dense_1") for name in ("kernel", "bias")
+    ]
     model.compile("adam", "sparse_categorical_crossentropy")
     before = model.evaluate(X, Y, verbose=0)
     model.fit(X, Y, epochs=5, verbose=0)

@@ -22,9 +22,7 @@ def constructor_arguments(cls: type) -> list[str]:
         if "__init__" not in vars(ancestor):
             continue
         parameters = list(inspect.signature(ancestor.__init__).parameters.values())[1:]  # type: ignore[misc]
-        names += [
-            p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and p.name not in names
-        ]
+        names += [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and p.name not in names]
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
     return names

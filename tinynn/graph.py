@@ -268,7 +268,7 @@ class Graph:
                 arrays.append(self.empty(*x.data.shape))
             else:
                 slot = x.parameter.slot
-                usable = slot is not None and slot.dtype == self.dtype and not any(slot is a for a in arrays)
+                usable = slot is not None and slot.dtype == self.dtype and function.inputs.count(x) == 1
                 arrays.append(slot if usable else self.empty(*x.data.shape))
         return arrays
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import secrets
+import os
 import zlib
 from collections.abc import Iterator
 from typing import Any, TypeAlias
@@ -46,7 +46,7 @@ def get_seed() -> int:
     """The seed in force; without ``set_seed`` it is drawn from the operating system once per process."""
     global _seed
     if _seed is None:
-        _seed = secrets.randbits(32)
+        _seed = int.from_bytes(os.urandom(4), "little")
     return _seed
 
 

@@ -30,7 +30,7 @@ class ActivationKernels(Protocol):
         """y = f(x). y may be x."""
 
     def backward(self, dx: Array, dy: Array, x: Array | None, y: Array, kind: Activation, alpha: float) -> None:
-        """dx = dy f'(x). dx may be dy; x may be None for the kinds in ``activation.FUSED``, whose f' is found from y."""
+        """dx = dy f'(x). dx may be dy; x may be None for the kinds in ``activation.FUSED``: f' follows from y."""
 
 
 class DenseKernels(Protocol):
@@ -82,7 +82,7 @@ class SoftmaxKernels(Protocol):
 
 
 class BatchNormKernels(Protocol):
-    """x (M, C): normalised over M for each of C channels. mean, variance, rstd, gamma, beta (C,); gamma, beta may be None."""
+    """x (M, C): normalised over M for each of C channels. All else is (C,); gamma and beta may be None."""
 
     def forward(
         self,
@@ -95,7 +95,7 @@ class BatchNormKernels(Protocol):
         beta: Array | None,
         epsilon: float,
     ) -> None:
-        """y = gamma (x - mean) rstd + beta with the batch's mean and biased variance, rstd = 1 / sqrt(variance + eps)"""
+        """y = gamma (x - mean) rstd + beta of the batch's mean and biased variance; rstd = 1 / sqrt(variance + eps)"""
 
     def inference(
         self, y: Array, x: Array, mean: Array, variance: Array, gamma: Array | None, beta: Array | None, epsilon: float
@@ -155,7 +155,7 @@ class LayerNormKernels(Protocol):
 
 
 class DropoutKernels(Protocol):
-    """Random masks and noise. Element e of a draw takes word e % 4 of the Philox block (e // 4, step, substream, call)."""
+    """Random masks and noise. Element e takes word e % 4 of the Philox block (e // 4, step, substream, call)."""
 
     def forward(
         self, y: Array, mask: Array, x: Array, rate: float, key: Key, step: Array, substream: int, call: int

@@ -33,7 +33,7 @@ class Loss(Configured):
 
     default_name = "loss"
     elementwise = False
-    """Whether ``values`` are means of independent outputs, so that keep=0 gives the mean over everything at once."""
+    """Whether ``values`` with keep=0 gives the mean over everything at once, as one node."""
 
     def __init__(self, reduction: str | None = MEAN, name: str | None = None):
         if reduction not in REDUCTIONS:

@@ -24,7 +24,7 @@ from tinynn.losses.entropies import (
     SoftmaxCrossEntropy,
     SparseSoftmaxCrossEntropy,
 )
-from tinynn.losses.means import means
+from tinynn.losses.means import WeightedMean, means
 from tinynn.ops.activations import Sigmoid, Softmax
 from tinynn.tensor import Tensor
 from tinynn.typing import Array, Shape
@@ -41,6 +41,11 @@ def logits_below(y_pred: Tensor, kind: type[Function]) -> Tensor | None:
     if axis not in (-1, y_pred.ndim - 1):
         return None
     return function.inputs[0]
+
+
+def mean_of(values: Tensor, keep: int) -> Tensor:
+    """The values, or with keep=0 their mean."""
+    return values if keep else values.graph.apply(WeightedMean(), values)
 
 
 def frames_inside() -> int:
@@ -106,6 +111,7 @@ class CategoricalCrossentropy(CrossEntropy):
     """
 
     default_name = "categorical_crossentropy"
+    elementwise = True
 
     def fit(self, y: Array, output_shape: Shape, what: str) -> Array:
         door.several_classes(output_shape, self.name)
@@ -124,8 +130,8 @@ class CategoricalCrossentropy(CrossEntropy):
             target = target * (1 - self.label_smoothing) + self.label_smoothing / target.shape[-1]
         logits = self.logits(y_pred)
         if logits is None:
-            return graph.apply(CategoricalOfProbabilities(target), y_pred)
-        return graph.apply(SoftmaxCrossEntropy(target), logits)
+            return mean_of(graph.apply(CategoricalOfProbabilities(target), y_pred), keep)
+        return graph.apply(SoftmaxCrossEntropy(target, keep), logits)
 
     def measure(self, t: Array, x: Array) -> Array:
         if self.label_smoothing:
@@ -155,6 +161,7 @@ class SparseCategoricalCrossentropy(CrossEntropy):
         if ignore_class is not None and (isinstance(ignore_class, bool) or not hasattr(ignore_class, "__index__")):
             raise TypeError(f"{self.name} expects ignore_class to be a class number, got {ignore_class!r}")
         self.ignore_class = None if ignore_class is None else int(ignore_class)
+        self.elementwise = ignore_class is None
 
     def fit(self, y: Array, output_shape: Shape, what: str) -> Array:
         return door.like_labels(y, output_shape, self.name, what)
@@ -171,11 +178,11 @@ class SparseCategoricalCrossentropy(CrossEntropy):
             labels = np.where(labels == self.ignore_class, labels.dtype.type(-1), labels)
         logits = self.logits(y_pred)
         if logits is not None and not self.label_smoothing:
-            return graph.apply(SparseSoftmaxCrossEntropy(labels), logits)
+            return graph.apply(SparseSoftmaxCrossEntropy(labels, keep), logits)
         target = self.smoothed(labels, y_pred.data)
         if logits is not None:
-            return graph.apply(SoftmaxCrossEntropy(target), logits)
-        return graph.apply(CategoricalOfProbabilities(target), y_pred)
+            return graph.apply(SoftmaxCrossEntropy(target, keep), logits)
+        return mean_of(graph.apply(CategoricalOfProbabilities(target), y_pred), keep)
 
     def smoothed(self, labels: Array, like: Array) -> Array:
         """One-hot rows with the smoothing applied; rows of ignored labels stay zero."""

@@ -19,10 +19,14 @@ INT32 = np.dtype("int32")
 
 
 class SoftmaxCrossEntropy(Function):
-    """-sum_c target log softmax(x), over the last axis: logits x (..., C), target (..., C) -> (...)"""
+    """-sum_c target log softmax(x), over the last axis: logits x (..., C), target (..., C) -> (...)
 
-    def __init__(self, target: ArrayLike):
+    keep: 0 for the mean over all rows, as one number
+    """
+
+    def __init__(self, target: ArrayLike, keep: int = 1):
         self.target = target
+        self.keep = keep
 
     def forward(self, graph: Graph, x: Array) -> Array:
         x = x.reshape(-1, x.shape[-1]) if x.ndim != 2 else x
@@ -32,20 +36,24 @@ class SoftmaxCrossEntropy(Function):
         rows, p = graph.empty(x.shape[0]), graph.empty(*x.shape)
         graph.backend.softmax.cross_entropy(rows, p, x, target)
         self.saved = p, target, shape
-        return rows.reshape(shape)
+        return rows.reshape(shape) if self.keep else rows.sum() / max(len(rows), 1)
 
     def backward(self, graph: Graph, drows: Array) -> Array:
         p, target, shape = self.saved
         dx = graph.empty(*p.shape)
-        graph.backend.softmax.cross_entropy_backward(dx, drows.reshape(-1), p, target)
+        graph.backend.softmax.cross_entropy_backward(dx, row_gradients(graph, drows, self.keep, len(p)), p, target)
         return dx.reshape(*shape, p.shape[-1])
 
 
 class SparseSoftmaxCrossEntropy(Function):
-    """-log softmax(x)[label], over the last axis: logits x (..., C), labels (...) -> (...); 0 where label < 0"""
+    """-log softmax(x)[label], over the last axis: logits x (..., C), labels (...) -> (...); 0 where label < 0
 
-    def __init__(self, labels: ArrayLike):
+    keep: 0 for the mean over all rows, as one number
+    """
+
+    def __init__(self, labels: ArrayLike, keep: int = 1):
         self.labels = labels
+        self.keep = keep
 
     def forward(self, graph: Graph, x: Array) -> Array:
         x = x.reshape(-1, x.shape[-1]) if x.ndim != 2 else x
@@ -55,13 +63,23 @@ class SparseSoftmaxCrossEntropy(Function):
         rows, p = graph.empty(x.shape[0]), graph.empty(*x.shape)
         graph.backend.softmax.sparse_cross_entropy(rows, p, x, labels)
         self.saved = p, labels, shape
-        return rows.reshape(shape)
+        return rows.reshape(shape) if self.keep else rows.sum() / max(len(rows), 1)
 
     def backward(self, graph: Graph, drows: Array) -> Array:
         p, labels, shape = self.saved
         dx = graph.empty(*p.shape)
-        graph.backend.softmax.sparse_cross_entropy_backward(dx, drows.reshape(-1), p, labels)
+        drows = row_gradients(graph, drows, self.keep, len(p))
+        graph.backend.softmax.sparse_cross_entropy_backward(dx, drows, p, labels)
         return dx.reshape(*shape, p.shape[-1])
+
+
+def row_gradients(graph: Graph, drows: Array, keep: int, n: int) -> Array:
+    """The gradient of each of n rows, where the output was rows (keep 1) or their mean (keep 0)."""
+    if keep:
+        return drows.reshape(-1)
+    rows = graph.empty(n)
+    rows[...] = drows / max(n, 1)
+    return rows
 
 
 class SigmoidCrossEntropy(Function):

@@ -44,7 +44,7 @@ def first_not_finite(model: Model, feed: Any, rows: Any) -> str:
         if bad := bad_rows(model, prediction.data):
             return f"layer '{layer.label}' is the first whose output is not finite, {bad}"
     assert model.compiled is not None
-    loss = model.compiled.loss(y, prediction, w)
+    loss = model.compiled.loss.compute(y, prediction, w)
     if bad := bad_rows(model, loss.data.reshape(1)):
         return f"the loss on the output of layer '{layer.label}' is not finite, although the output is"
     graph.backward(loss, interior=False)

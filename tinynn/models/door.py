@@ -97,7 +97,7 @@ def with_class_weights(data: Arrays, class_weight: dict[int, float] | None) -> A
 def class_labels(y: np.ndarray) -> np.ndarray:
     """One class number per row, from integer or one-hot labels."""
     if y.ndim == 2 and y.shape[1] > 1:
-        return np.argmax(y, axis=1)
+        return np.asarray(y.argmax(axis=1))
     return y.reshape(len(y))
 
 
@@ -128,8 +128,9 @@ def warn_of_sorted_labels(train: Arrays, held_out: Arrays) -> None:
         missing = missing[:0]  # so few rows may lack a class by chance
     if unseen.size or missing.size:
         where = "do not occur in the rows left for training" if unseen.size else "are missing there"
+        classes = (unseen if unseen.size else missing)[:10].tolist()
         warnings.warn(
-            f"validation_split takes the last rows, and the classes {(unseen if unseen.size else missing)[:10].tolist()} "
-            f"{where}: the data look sorted. Shuffle x and y together first",
+            f"validation_split takes the last rows, and the classes {classes} {where}: "
+            "the data look sorted. Shuffle x and y together first",
             stacklevel=4,
         )

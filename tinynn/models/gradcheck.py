@@ -1,8 +1,8 @@
 """Gradient checking: every hand-written backward against central differences in float64.
 
->>> gradcheck.check(Affine, x, W, b)                       # a Function: its class, a factory, or a fresh instance
->>> gradcheck.check(Dense(3, activation="tanh"), x)        # a Layer: its inputs and its parameters
->>> gradcheck.check(model, x_train[:4], y_train[:4])       # a whole compiled model: its parameters
+    gradcheck.check(Affine, x, W, b)                       # a Function: its class, a factory, or a fresh instance
+    gradcheck.check(Dense(3, activation="tanh"), x)        # a Layer: its inputs and its parameters
+    gradcheck.check(model, x_train[:4], y_train[:4])       # a whole compiled model: its parameters
 
 The error of a derivative is |a - n| / max(|a|, |n|, 1e-3 of the array's largest).
 """

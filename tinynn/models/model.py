@@ -24,9 +24,11 @@ from tinynn.typing import ArrayLike, Shape
 class Compiled:
     """What ``compile`` settled: loss, optimizer, metrics, and which layers were trainable then."""
 
-    def __init__(self, loss: Any, optimizer: Any, metric_names: Sequence[Any], trainable: list[bool]):
+    def __init__(self, loss: Any, optimizer: Any, plain: Sequence[Any], weighted: Sequence[Any], trainable: list[bool]):
         self.loss, self.optimizer = loss, optimizer
-        self.metric_names = list(metric_names)
+        self.metric_names = [*plain, *weighted]
+        self.weighted_from = len(plain)
+        """From this metric on sample weights count."""
         self.trainable = trainable
         self.metrics: list[Any] = []
         self.regularized: list[Parameter] = []
@@ -188,17 +190,28 @@ class Model(Layer):
 
     # -- compile -----------------------------------------------------------------------------------------------------
 
-    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, metrics: Sequence[Any] | None = None) -> None:
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        metrics: Sequence[Any] | None = None,
+        weighted_metrics: Sequence[Any] | None = None,
+    ) -> None:
         """Settle how to train: names, objects or callables, as in Keras. ``trainable`` flags take effect now.
+
+        ``metrics`` count every row alike, ``weighted_metrics`` by its sample and class weight.
 
         Raises ValueError for an unknown name (with the nearest known one) or a loss that does not fit the output.
         """
         if loss is None:
             raise ValueError(f"'{self.label}'.compile expects a loss, such as loss='categorical_crossentropy'")
-        if isinstance(metrics, str) or (metrics is not None and not isinstance(metrics, (list, tuple))):
-            raise TypeError(f"'{self.label}'.compile expects metrics as a list, such as ['accuracy'], got {metrics!r}")
+        for given in (metrics, weighted_metrics):
+            if given is not None and not isinstance(given, (list, tuple)):
+                raise TypeError(
+                    f"'{self.label}'.compile expects metrics as a list, such as ['accuracy'], got {given!r}"
+                )
         trainable = [layer.trainable for layer in self.all_layers()]
-        compiled = Compiled(losses.get(loss), optim.get(optimizer), metrics or [], trainable)
+        compiled = Compiled(losses.get(loss), optim.get(optimizer), metrics or [], weighted_metrics or [], trainable)
         if self.built:
             compiled.metrics = self._metrics(compiled)
         for name in compiled.metric_names:
@@ -209,7 +222,11 @@ class Model(Layer):
             self._ready()
 
     def _metrics(self, compiled: Compiled) -> list[Any]:
-        return [metrics.get(name, compiled.loss, self.output_shape) for name in compiled.metric_names]
+        found = [metrics.get(name, compiled.loss, self.output_shape) for name in compiled.metric_names]
+        for i, metric in enumerate(found):
+            if i >= compiled.weighted_from and any(metric.name == other.name for other in found[:i]):
+                metric.name = f"weighted_{metric.name}"
+        return found
 
     def _ready(self) -> Compiled:
         """After compile and build: the optimizer takes the parameters."""
@@ -226,7 +243,8 @@ class Model(Layer):
         if self.compiled is None:
             raise RuntimeError(
                 f"'{self.label}'.{what} before compile: call "
-                "model.compile(optimizer=..., loss=..., metrics=[...]) first (adding or removing a layer asks for it again)"
+                "model.compile(optimizer=..., loss=..., metrics=[...]) first "
+                "(adding or removing a layer asks for it again)"
             )
         return self.compiled
 
@@ -272,7 +290,7 @@ class Model(Layer):
     def loss_and_prediction(self, graph: Graph, x: Tensor, y: Any, sample_weight: Any = None) -> tuple[Tensor, Tensor]:
         compiled = self.require_compiled("total_loss")
         prediction = self(x)
-        loss: Tensor = compiled.loss(y, prediction, sample_weight)
+        loss: Tensor = compiled.loss.compute(y, prediction, sample_weight)
         for parameter in compiled.regularized:
             loss = loss + parameter.regularizer(graph.parameter(parameter))
         for penalty in graph.losses:

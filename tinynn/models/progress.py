@@ -68,7 +68,8 @@ class Progress(Callback):
 
 def described(logs: Logs) -> str:
     """loss: 0.1234 - accuracy: 0.9876"""
+    numbers = {name: value for name, value in logs.items() if isinstance(value, float)}
     return " - ".join(
         f"{name}: {value:.4f}" if abs(value) >= 1e-3 or value == 0 else f"{name}: {value:.4e}"
-        for name, value in logs.items()
+        for name, value in numbers.items()
     )

@@ -16,12 +16,14 @@ from tinynn.models.callbacks import Callback, CallbackList, History, Logs
 from tinynn.models.diagnosis import not_finite_error
 from tinynn.models.progress import Progress
 from tinynn.optim.base import State
+from tinynn.tensor import Tensor
 from tinynn.typing import Array, ArrayLike
 
 if TYPE_CHECKING:
     from tinynn.models.model import Model
 
 DEFAULT_BATCH_SIZE = 32
+WEIGHT_DTYPE = np.dtype("float32")
 
 
 @dataclass
@@ -49,21 +51,24 @@ class Meter:
 
     def __init__(self, model: Model):
         self.metrics = model.compiled.metrics  # type: ignore[union-attr]
+        self.weighted_from = model.compiled.weighted_from  # type: ignore[union-attr]
         for metric in self.metrics:
             metric.reset_state()
-        self.total = model.backend.zeros((), "float64")
+        self.total = model.backend.full((), 0.0, "float64")
         self.count = 0
 
     def add(self, loss: Array, rows: int, y: Array, prediction: Array, weights: Array | None) -> None:
         self.total += loss * float(rows)
         self.count += rows
-        for metric in self.metrics:
-            metric.update_state(y, prediction, weights)
+        for i, metric in enumerate(self.metrics):
+            metric.update_state(y, prediction, weights if i >= self.weighted_from else None)
 
     def logs(self) -> Logs:
         """Read the means."""
         result = {"loss": float(self.total) / max(self.count, 1)}
-        result.update((metric.name, float(metric.result())) for metric in self.metrics)
+        for metric in self.metrics:
+            value = metric.result()
+            result[metric.name] = float(value) if np.ndim(value) == 0 else value
         return result
 
 
@@ -72,18 +77,18 @@ class Feed:
 
     def __init__(self, model: Model, data: Arrays):
         self.backend, self.data = model.backend, data
-        self.dtype = model.layers[0].input_dtype if model.input_dtype is None and model.layers else model.input_dtype
-        self.label_dtype = data.y.dtype if data.y is not None else None
-        if self.label_dtype is not None and self.label_dtype.kind != "i":
-            self.label_dtype = np.dtype("float32")
+        dtype = model.layers[0].input_dtype if model.input_dtype is None and model.layers else model.input_dtype
+        self.dtype = np.dtype(dtype or "float32")
+        self.label_dtype = np.dtype("float32")
+        if data.y is not None and data.y.dtype.kind == "i":
+            self.label_dtype = data.y.dtype
 
-    def __call__(self, graph: Graph, rows: Rows) -> tuple[Any, Array | None, Array | None]:
+    def __call__(self, graph: Graph, rows: Rows) -> tuple[Tensor, Array | None, Array | None]:
         """x as a tensor of the graph; y and weights as arrays."""
-        data = self.data
-        dtype = self.dtype or str(graph.dtype)
-        x = graph.tensor(fetch(data.x, rows, self.backend, dtype), dtype=dtype)
-        y = None if data.y is None else fetch(data.y, rows, self.backend, self.label_dtype)
-        w = None if data.weights is None else fetch(data.weights, rows, self.backend, "float32")
+        data, backend = self.data, self.backend
+        x = Tensor(fetch(data.x, rows, backend, self.dtype), graph)
+        y = None if data.y is None else fetch(data.y, rows, backend, self.label_dtype)
+        w = None if data.weights is None else fetch(data.weights, rows, backend, WEIGHT_DTYPE)
         return x, y, w
 
 

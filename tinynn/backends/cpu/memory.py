@@ -37,7 +37,8 @@ class Pool:
 
     def empty(self, shape: Shape, dtype: Any) -> np.ndarray:
         """An uninitialised C-contiguous array; 64-byte aligned from ``SMALL`` bytes on."""
-        dtype = np.dtype(dtype)
+        if not isinstance(dtype, np.dtype):
+            dtype = np.dtype(dtype)
         nbytes = math.prod(shape) * dtype.itemsize
         if nbytes < SMALL:
             return np.empty(shape, dtype)

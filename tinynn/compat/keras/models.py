@@ -1,5 +1,5 @@
 """keras.models"""
 
-from tinynn import Model, Sequential
+from tinynn.models import Model, Sequential
 
 __all__ = ["Model", "Sequential"]
