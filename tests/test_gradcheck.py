@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tinynn as nn
+from tinynn import layers as L
 from tinynn.function import Function
 from tinynn.graph import Graph
 from tinynn.layers.base import Layer
@@ -300,3 +302,21 @@ def test_a_model_that_is_not_compiled_is_refused() -> None:
 
     with pytest.raises(RuntimeError, match="compile"):
         gradcheck.check(Sequential([Dense(2, input_shape=(3,))]), np.zeros((2, 3)), np.zeros((2, 2)))
+
+
+def test_a_gradient_that_is_zero_is_no_false_alarm():
+    nn.set_seed(2)
+    model = nn.Sequential(
+        [
+            L.Dense(5, input_shape=(4,)),
+            L.BatchNormalization(),
+            L.Dense(3),
+            L.LayerNormalization(),
+            L.BatchNormalization(),
+            L.Dense(2, activation="softmax"),
+        ]
+    )
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x = np.random.default_rng(0).standard_normal((9, 4))
+    rows = gradcheck.check(model, x, np.arange(9) % 2, verbose=0)
+    assert len(rows) == 14

@@ -104,6 +104,11 @@ def check(
     return rows
 
 
+def largest_of(gradients: Sequence[np.ndarray | None]) -> float:
+    """The largest finite absolute value among all gradients."""
+    return max((float(np.max(np.abs(g[np.isfinite(g)]), initial=0.0)) for g in gradients if g is not None), default=0.0)
+
+
 def check_leaf(
     problem: Problem,
     i: int,
@@ -115,7 +120,7 @@ def check_leaf(
 ) -> Row:
     """One array: along random directions, and element by element where it is small or a direction is wrong."""
     leaf, gradient = problem.leaves[i], gradients[i]
-    probe = Probe(problem, i, gradient, tolerance)
+    probe = Probe(problem, i, gradient, tolerance, largest_of(gradients))
     along = {f"direction {k}": probe.along(random_direction(leaf.value.shape, rng)) for k in range(directions)}
     small = leaf.value.size <= elements
     wrong = any(not c.kink and c.error > tolerance for c in along.values())
@@ -158,25 +163,29 @@ class Probe:
     leaf: int
     gradient: np.ndarray | None
     tolerance: float
+    everywhere: float
+    """The largest gradient of all arrays: a gradient that is 0, such as that of a bias in front of a batch
+    normalization, is then measured against it, and not against its own rounding errors."""
 
     def __post_init__(self) -> None:
         self.x = self.problem.leaves[self.leaf].value
         self.analytic = np.zeros_like(self.x) if self.gradient is None else self.gradient
-        self.largest = float(np.max(np.abs(self.analytic), initial=0.0))
-        self.norm = float(np.linalg.norm(self.analytic))
+        least = 1e-6 * self.everywhere
+        self.floor = max(1e-3 * float(np.max(np.abs(self.analytic), initial=0.0)), least)
+        self.floor_along = max(1e-3 * float(np.linalg.norm(self.analytic)), least)
 
     def f(self, x: np.ndarray) -> np.ndarray:
         return self.problem.terms(self.leaf, x)
 
     def along(self, v: np.ndarray) -> Comparison:
         """Along a unit vector, the largest possible derivative is the gradient's norm."""
-        return compare(self.f, self.x, v, float((self.analytic * v).sum()), 1e-3 * self.norm, self.tolerance)
+        return compare(self.f, self.x, v, float((self.analytic * v).sum()), self.floor_along, self.tolerance)
 
     def element(self, p: int) -> Comparison:
         """With respect to the element at a flat position."""
         v = np.zeros_like(self.x)
         v.reshape(-1)[p] = 1.0
-        return compare(self.f, self.x, v, float(self.analytic.ravel()[p]), 1e-3 * self.largest, self.tolerance)
+        return compare(self.f, self.x, v, float(self.analytic.ravel()[p]), self.floor, self.tolerance)
 
     def sample(self, rng: np.random.Generator) -> np.ndarray:
         """Positions of a large wrong gradient: its largest elements, and random ones."""
