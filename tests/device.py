@@ -108,6 +108,10 @@ class DeviceArray(NDArrayOperatorsMixin):
     tolist = refused("x.tolist()")
     tobytes = refused("x.tobytes()")
 
+    def get(self) -> np.ndarray:
+        """CuPy's copy to the host, asked for by name."""
+        return np.array(self._host)
+
     def __len__(self) -> int:
         return len(self._host)
 

@@ -328,3 +328,32 @@ def test_progress_is_quiet_or_readable(capsys):
         assert lines[1].startswith("2/2 - ")
         assert all(word in lines[1] for word in ("/step", "loss: ", "accuracy: ", "val_loss: ", "val_accuracy: "))
         assert len(lines) == 4
+
+
+# -- device arrays ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
+def test_fit_runs_on_arrays_that_refuse_to_be_read(optimizer):
+    """The whole of fit, evaluate and predict over the stand-in for device arrays: no hidden copy to the host."""
+    from tests.device import device_backend
+
+    def run(backend):
+        model = model_of(
+            L.Dense(8, activation="relu", kernel_regularizer="l2", kernel_constraint="max_norm", input_shape=(4,)),
+            L.BatchNormalization(),
+            L.Dropout(0.3),
+            L.GaussianNoise(0.1),
+            L.Dense(5, activation="sigmoid"),
+            L.LayerNormalization(),
+            L.Dense(3, activation="softmax"),
+            optimizer=optimizer,
+            backend=backend,
+        )
+        history = model.fit(X, Y, batch_size=16, epochs=2, validation_split=0.2, class_weight={0: 2.0}, verbose=0)
+        return history.history, model.predict(X), model.get_weights()
+
+    there, here = run(device_backend()), run("reference")
+    assert there[0] == here[0]
+    assert np.array_equal(there[1], here[1])
+    assert all(np.array_equal(a, b) for a, b in zip(there[2], here[2], strict=True))

@@ -6,10 +6,10 @@ import importlib
 import os
 from functools import cache
 
-from tinynn.backends.base import Backend
+from tinynn.backends.base import Backend, host
 from tinynn.errors import unknown
 
-__all__ = ["Backend", "get"]
+__all__ = ["Backend", "get", "host"]
 
 NAMES = ("cpu", "gpu", "reference")
 

@@ -342,6 +342,11 @@ class Backend:
         return f"<Backend {self.name}>"
 
 
+def host(array: Array) -> np.ndarray:
+    """An array brought to the host on purpose: ``get()`` of a device array, a NumPy array as it is."""
+    return np.asarray(array.get() if hasattr(array, "get") else array)
+
+
 def numbers(value: ArrayLike, dtype: Any) -> np.ndarray:
     """A NumPy array of real numbers in the machine's byte order; TypeError for text, objects and complex numbers.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinynn.backends import host
 from tinynn.config import Configured
 from tinynn.losses import Loss
 from tinynn.losses.door import like_output
@@ -138,7 +139,7 @@ class MeanMetric(Metric):
             self.count += values.size
 
     def result(self) -> Any:
-        return 0.0 if self.total is None else ratio(float(self.total), float(self.count))
+        return 0.0 if self.total is None else ratio(float(host(self.total)), float(host(self.count)))
 
 
 def ratio(a: Any, b: Any) -> Any:
@@ -204,4 +205,4 @@ class Counts(Metric):
 
     def read(self) -> np.ndarray:
         """The sums on the host."""
-        return np.array(self.sums.tolist())
+        return host(self.sums)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinynn.backends import host
 from tinynn.data import Arrays
 from tinynn.data.arrays import Rows, fetch, rows_of
 from tinynn.graph import Graph
@@ -65,7 +66,7 @@ class Meter:
 
     def logs(self) -> Logs:
         """Read the means."""
-        result = {"loss": float(self.total) / max(self.count, 1)}
+        result = {"loss": float(host(self.total)) / max(self.count, 1)}
         for metric in self.metrics:
             value = metric.result()
             result[metric.name] = float(value) if np.ndim(value) == 0 else value
@@ -171,16 +172,16 @@ class Run:
         model, callbacks, progress = self.model, self.callbacks, self.progress
         order = self.order()
         meter = Meter(model)
-        state = self.optimizer.state
-        state[State.FIRST_SKIPPED], skipped = -1, int(state[State.SKIPPED])
-        first_call, first_step = int(state[State.CALLS]), model.stream.step.copy()  # type: ignore[union-attr]
+        self.optimizer.state[State.FIRST_SKIPPED] = -1
+        start, first_step = host(self.optimizer.state).copy(), model.stream.step.copy()  # type: ignore[union-attr]
         before, after = callbacks.hooks("on_train_batch_begin"), callbacks.hooks("on_train_batch_end")
         total = len(self.data)
 
         def check() -> None:
             """Where the loss is read anyway: has any step been skipped for a gradient that was not finite?"""
-            if int(state[State.SKIPPED]) > skipped:
-                batch = int(state[State.FIRST_SKIPPED]) - first_call
+            state = host(self.optimizer.state)
+            if state[State.SKIPPED] > start[State.SKIPPED]:
+                batch = int(state[State.FIRST_SKIPPED] - start[State.CALLS])
                 rows = rows_of(order, batch, self.batch_size, total)
                 raise not_finite_error(model, self.feed, rows, batch, first_step + np.uint32(batch))
 
