@@ -3,16 +3,126 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinynn.data import Arrays, host_array
 from tinynn.layers.base import shown
+from tinynn.models.callbacks import Callback
 from tinynn.typing import ArrayLike
 
+if TYPE_CHECKING:
+    from tinynn.models.model import Model
+
+DEFAULT_BATCH_SIZE = 32
 ROWS_PER_CLASS = 4
 """With fewer held-out rows than this a class may be missing there by chance."""
+
+
+@dataclass
+class FitOptions:
+    """The arguments of ``fit`` as they came."""
+
+    batch_size: int | None
+    epochs: int
+    verbose: int | str
+    callbacks: list[Callback]
+    validation_split: float
+    validation_data: Any
+    shuffle: bool
+    class_weight: dict[int, float] | None
+    sample_weight: ArrayLike | None
+    initial_epoch: int
+    steps_per_epoch: int | None
+    validation_steps: int | None
+    validation_batch_size: int | None
+    validation_freq: int | Sequence[int]
+
+
+class undo_build_on_error:
+    """A model that a refused call has just built is unbuilt again, so that the next call may bring another shape."""
+
+    def __init__(self, model: Model):
+        self.model = model
+
+    def __enter__(self) -> None:
+        self.before = None if self.model.built else [(la, dict(vars(la))) for la in self.model.all_layers()]
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        if kind is not None and self.before is not None:
+            for layer, attributes in self.before:
+                vars(layer).clear()
+                vars(layer).update(attributes)
+
+
+def checked_batch_size(batch_size: int | None) -> int:
+    return DEFAULT_BATCH_SIZE if batch_size is None else whole_number(batch_size, "batch_size", 1)
+
+
+def checked_counts(options: FitOptions) -> tuple[int, int, int, int | None]:
+    """batch_size, epochs, initial_epoch and steps_per_epoch, or an error that says what each may be."""
+    batch_size = checked_batch_size(options.batch_size)
+    epochs = whole_number(options.epochs, "epochs", 0)
+    initial_epoch = whole_number(options.initial_epoch, "initial_epoch", 0)
+    if options.validation_batch_size is not None:
+        whole_number(options.validation_batch_size, "validation_batch_size", 1)
+    if options.validation_steps is not None:
+        whole_number(options.validation_steps, "validation_steps", 1)
+    steps = options.steps_per_epoch
+    if steps is not None:
+        steps = whole_number(steps, "steps_per_epoch", 1)
+    if options.verbose not in (0, 1, 2, "auto"):
+        raise ValueError(f"verbose expects 0, 1, 2 or 'auto', got {options.verbose!r}")
+    return batch_size, epochs, initial_epoch, steps
+
+
+def checked_frequency(frequency: int | Sequence[int]) -> Any:
+    """A function that says whether to validate after the epoch of this number (counted from 1)."""
+    if isinstance(frequency, (list, tuple, set)):
+        epochs = {whole_number(n, "validation_freq", 1) for n in frequency}
+        return lambda epoch: epoch in epochs
+    every = whole_number(frequency, "validation_freq", 1)
+    return lambda epoch: epoch % every == 0
+
+
+def checked_features(model: Model, x: ArrayLike, what: str = "x") -> np.ndarray:
+    """x as an array that fits; builds a model that has no shapes yet."""
+    if not model.built:
+        array = host_array(x, what)
+        if array.ndim < 2:
+            raise ValueError(f"'{model.label}' expects {what} of shape (rows, features, ...), got {array.shape}")
+        if len(array) == 0:
+            raise ValueError(f"{what} is empty (shape {array.shape}): it needs at least one row")
+        model.ensure_built(model.input_shape or array.shape[1:])
+    return checked_inputs(x, model.built_for, model.first_name, what)
+
+
+def checked_arrays(
+    model: Model, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None, prefix: str = ""
+) -> Arrays:
+    """x, y and weights that fit the model and each other."""
+    features = checked_features(model, x, f"{prefix}x")
+    labels = checked_labels(y, len(features), model, f"{prefix}y")
+    return Arrays(features, labels, checked_weights(weights, len(features), f"{prefix}sample_weight"))
+
+
+def checked_data(model: Model, x: ArrayLike, y: ArrayLike, options: FitOptions) -> tuple[Arrays, Arrays | None]:
+    """The training data and, where asked for, the validation data: checked before the first step."""
+    data = checked_arrays(model, x, y, options.sample_weight)
+    data, held_out = split(data, options.validation_split)
+    if options.validation_data is not None:
+        parts = options.validation_data
+        if not isinstance(parts, (tuple, list)) or len(parts) not in (2, 3):
+            raise ValueError("validation_data expects (x, y) or (x, y, sample_weight)")
+        weights = parts[2] if len(parts) == 3 else None
+        held_out = checked_arrays(model, parts[0], parts[1], weights, prefix="validation ")
+    return with_class_weights(data, options.class_weight), held_out
+
+
+# -- one argument at a time --------------------------------------------------------------------------------------------
 
 
 def whole_number(value: Any, what: str, least: int) -> int:

@@ -12,7 +12,7 @@ from tinynn import backends, losses, metrics, optim
 from tinynn.backends import Backend
 from tinynn.graph import Graph
 from tinynn.layers.base import Layer, Symbol, snake_case
-from tinynn.models import functional, training
+from tinynn.models import door, evaluation, functional, training
 from tinynn.models.callbacks import Callback, History
 from tinynn.models.summary import Row, table
 from tinynn.parameter import Parameter
@@ -334,7 +334,7 @@ class Model(Layer):
         Everything is checked before the first step; a refusal leaves the model as it was. A gradient that is not finite
         stops training with a ValueError that names the layer; the weights are those of the last good step.
         """
-        options = training.FitOptions(
+        options = door.FitOptions(
             batch_size,
             epochs,
             verbose,
@@ -364,7 +364,7 @@ class Model(Layer):
         return_dict: bool = False,
     ) -> Any:
         """The loss and metrics over a data set: a number, a list in the order of ``metrics_names``, or a dict."""
-        logs = training.evaluate(self, x, y, batch_size, verbose, sample_weight, steps, list(callbacks or []))
+        logs = evaluation.evaluate(self, x, y, batch_size, verbose, sample_weight, steps, list(callbacks or []))
         return logs if return_dict else scalar_or_list(logs)
 
     def predict(
@@ -376,7 +376,7 @@ class Model(Layer):
         callbacks: Sequence[Callback] | None = None,
     ) -> np.ndarray:
         """The outputs for every row of x, as a NumPy array."""
-        return training.predict(self, x, batch_size, steps, list(callbacks or []))
+        return evaluation.predict(self, x, batch_size, steps, list(callbacks or []))
 
     def train_on_batch(
         self,
@@ -394,12 +394,12 @@ class Model(Layer):
         self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, return_dict: bool = False
     ) -> Any:
         """The loss and metrics of one batch, without training."""
-        logs = training.evaluate(self, x, y, None, 0, sample_weight, None, [], whole=True)
+        logs = evaluation.evaluate(self, x, y, None, 0, sample_weight, None, [], whole=True)
         return logs if return_dict else scalar_or_list(logs)
 
     def predict_on_batch(self, x: ArrayLike) -> np.ndarray:
         """The outputs for one batch."""
-        return training.predict(self, x, None, None, [], whole=True)
+        return evaluation.predict(self, x, None, None, [], whole=True)
 
     # -- reading -----------------------------------------------------------------------------------------------------
 

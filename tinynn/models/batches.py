@@ -1,0 +1,66 @@
+"""Batches on their way in, and what is measured on the way out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinynn.backends import host
+from tinynn.data import Arrays
+from tinynn.data.arrays import Rows, fetch
+from tinynn.graph import Graph
+from tinynn.models.callbacks import Logs
+from tinynn.tensor import Tensor
+from tinynn.typing import Array
+
+if TYPE_CHECKING:
+    from tinynn.models.model import Model
+
+WEIGHT_DTYPE = np.dtype("float32")
+
+
+class Feed:
+    """Batches of a data set as arrays of the model's backend."""
+
+    def __init__(self, model: Model, data: Arrays):
+        self.backend, self.data = model.backend, data
+        dtype = model.layers[0].input_dtype if model.input_dtype is None and model.layers else model.input_dtype
+        self.dtype = np.dtype(dtype or "float32")
+        self.label_dtype = np.dtype("float32")
+        if data.y is not None and data.y.dtype.kind == "i":
+            self.label_dtype = data.y.dtype
+
+    def __call__(self, graph: Graph, rows: Rows) -> tuple[Tensor, Array | None, Array | None]:
+        """x as a tensor of the graph; y and weights as arrays."""
+        data, backend = self.data, self.backend
+        x = Tensor(fetch(data.x, rows, backend, self.dtype), graph)
+        y = None if data.y is None else fetch(data.y, rows, backend, self.label_dtype)
+        w = None if data.weights is None else fetch(data.weights, rows, backend, WEIGHT_DTYPE)
+        return x, y, w
+
+
+class Meter:
+    """Running means of loss and metrics, summed on the backend and read only when somebody asks."""
+
+    def __init__(self, model: Model):
+        self.metrics = model.compiled.metrics  # type: ignore[union-attr]
+        self.weighted_from = model.compiled.weighted_from  # type: ignore[union-attr]
+        for metric in self.metrics:
+            metric.reset_state()
+        self.total = model.backend.full((), 0.0, "float64")
+        self.count = 0
+
+    def add(self, loss: Array, rows: int, y: Array, prediction: Array, weights: Array | None) -> None:
+        self.total += loss * float(rows)
+        self.count += rows
+        for i, metric in enumerate(self.metrics):
+            metric.update_state(y, prediction, weights if i >= self.weighted_from else None)
+
+    def logs(self) -> Logs:
+        """Read the means."""
+        result = {"loss": float(host(self.total)) / max(self.count, 1)}
+        for metric in self.metrics:
+            value = metric.result()
+            result[metric.name] = float(value) if np.ndim(value) == 0 else value
+        return result
