@@ -92,7 +92,7 @@ def test_shapes_and_counts(layer: Layer, shape: Any, output: Any, count: int, ba
     assert layer.count_params() == count == sum(w.size for w in layer.get_weights())
     home = device_backend() if backend == "device" else backend
     layer = fresh(layer)
-    layer.bind(Stream(1, 0), "x", None if backend != "device" else home)
+    layer.stream = Stream(1, 0)
     graph = Graph(training=True, backend=home)
     layer.ensure_built(shape)
     x = graph.tensor(numbers(3, *shape), requires_grad=True)
@@ -224,13 +224,10 @@ def test_running_statistics_of_two_rows_and_three_channels(backend: str) -> None
 def test_a_frozen_batch_normalization_predicts() -> None:
     layer, x = L.BatchNormalization(trainable=False), numbers(8, 3) * 5 + 2
     y = run(layer, x, training=True)
-    assert layer.frozen
     np.testing.assert_allclose(y, x / np.sqrt(1 + 1e-3), rtol=1e-6)
     np.testing.assert_array_equal(layer.moving_mean.numpy(), np.zeros(3))
-    assert not any(p.trainable for p in layer.parameters())
+    assert layer.trainable_weights == []
     layer.trainable = True
-    assert layer.frozen, "trainable takes effect at the next compile"
-    layer.freeze()
     run(layer, x, training=True)
     assert (layer.moving_mean.numpy() != 0).all()
 
@@ -390,7 +387,7 @@ def test_a_random_layer_is_the_identity_in_prediction(layer: Any) -> None:
 def test_random_numbers_depend_on_seed_path_step_and_call(layer: Any) -> None:
     def draws(seed: int, path: str, steps: int = 0, calls: int = 1, backend: Any = "cpu") -> np.ndarray:
         copy, stream = fresh(layer), Stream(seed, 0)
-        copy.bind(stream, path)
+        copy.stream, copy.name = stream, path
         for _ in range(steps):
             stream.advance()
         graph = Graph(training=True, backend=backend)
@@ -540,17 +537,20 @@ def test_a_composite_layer_names_freezes_and_trains_what_is_inside() -> None:
     assert [v.name for v in layer.variables()] == [f"outer/{name}" for name in NAMES]
     assert [p.name for p in layer.parameters()] == [f"outer/{name}" for name in NAMES if "moving" not in name]
     assert all(p.grad is not None for p in layer.parameters())
-    assert not layer.block.first.owns_stream
-    assert layer.block.first.stream is layer.stream
+    assert layer.block.first.stream is None
+    assert layer.block.first.kernel.stream is layer.stream
     layer.block.trainable = False
     assert [v.name for v in layer.trainable_weights] == ["outer/scale/scale"]
     assert len(layer.non_trainable_weights) == 8
-    layer.freeze()
-    assert [p.name for p in layer.parameters() if p.trainable] == ["outer/scale/scale"]
-    assert layer.block.rest[1].frozen
+    for p in layer.parameters():
+        p.grad = None
+    with Graph(training=True) as graph:
+        graph.backward(layer(graph.tensor(numbers(6, 3))).sum())
+    assert [p.name for p in layer.parameters() if p.grad is not None] == ["outer/scale/scale"]
     layer.block.trainable = True
-    layer.freeze()
-    assert all(p.trainable for p in layer.parameters())
+    with Graph(training=True) as graph:
+        graph.backward(layer(graph.tensor(numbers(6, 3))).sum())
+    assert all(p.grad is not None for p in layer.parameters())
 
 
 def test_weights_of_inner_layers_built_late_depend_on_the_seed_and_the_path_alone() -> None:
@@ -574,10 +574,14 @@ def test_a_parameter_that_is_not_trained_stays_so() -> None:
             return x * x.graph.parameter(self.w) * x.graph.parameter(self.v)
 
     layer = Fixed()
-    layer.ensure_built((2,))
-    layer.freeze(True)
-    layer.freeze()
-    assert (layer.w.trainable, layer.v.trainable) == (False, True)
+    layer.trainable = False
+    run(layer, numbers(3, 2), training=True)
+    layer.trainable = True
+    graph = Graph(training=True)
+    graph.backward(layer(graph.tensor(numbers(3, 2))).sum())
+    assert layer.w.grad is None
+    assert layer.v.grad is not None
+    assert layer.trainable_weights == [layer.v]
 
 
 def test_weights_are_checked_before_any_is_overwritten() -> None:
@@ -657,7 +661,7 @@ def test_large_inputs_agree_with_the_reference_and_for_every_thread_count(make: 
 
     def step(backend: str, dtype: str = "float32") -> list[np.ndarray]:
         layer = make()
-        layer.bind(Stream(1, 0), "layer")
+        layer.stream = Stream(1, 0)
         graph = Graph(training=True, backend=backend, dtype=dtype)
         tensor = graph.tensor(x, requires_grad=True)
         y = layer(tensor)

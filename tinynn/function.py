@@ -35,11 +35,15 @@ class Function:
     The rules of ``backward``: it returns one gradient per input, each an array of its input's shape that nobody else
     holds (two inputs never receive the same array), or None where there is none. ``dy`` belongs to the function: it may
     be overwritten, or passed on once. The inputs and the output of ``forward`` are never overwritten.
+
+    A Function with several results returns a tuple from ``forward``; ``backward(graph, dy1, dy2, ...)`` then gets one
+    gradient for each, None for a result that nobody used.
     """
 
     saved: Any = None
     inputs: Sequence[Tensor] = ()
-    output: Tensor | None = None
+    output: Any = None
+    """The Tensor (or tuple of them) that this call made, as long as the tape holds it."""
 
     keeps_input = False
     """True where a loss may ask for this function's input (the logits) even in a graph without gradients."""
@@ -47,7 +51,7 @@ class Function:
     def forward(self, graph: Graph, *arrays: Array) -> Array:
         raise NotImplementedError(f"{type(self).__name__} has no forward(graph, *arrays)")
 
-    def backward(self, graph: Graph, dy: Array) -> Any:
+    def backward(self, graph: Graph, *dy: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no backward(graph, dy)")
 
     def __call__(self, *inputs: Any) -> Tensor:
@@ -68,6 +72,7 @@ class Function:
     def release(self) -> None:
         """Forget the call, so that its arrays can be recycled while backward still runs."""
         self.saved, self.inputs = None, ()
-        if self.output is not None:
-            self.output.function, self.output.position = None, SPENT
-            self.output = None
+        output, self.output = self.output, None
+        if output is not None:
+            for tensor in output if type(output) is tuple else (output,):
+                tensor.function, tensor.pending, tensor.position = None, None, SPENT

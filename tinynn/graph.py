@@ -29,7 +29,10 @@ class Graph:
     backend:   a name ("cpu", "reference", "gpu"), a Backend, or None for the default (``TINYNN_BACKEND``, else "cpu")
     training:  what Dropout and BatchNormalization ask
     dtype:     the compute dtype; parameters of another dtype are converted in ``parameter``, and nowhere else
-    gradients: False writes no tape (prediction): intermediate arrays live only as long as their tensors
+    gradients: False writes no tape (prediction): intermediate arrays live only as long as their tensors. A graph with
+               a tape keeps them until backward, ``reset``, or the end of ``with Graph(...) as g:``
+    frozen:    ids of the layers and parameters that this run shall not train; None lets ``trainable`` decide at each
+               call. It is the graph that knows, because two models may share a layer that only one of them trains
     listener:  called with each Parameter as soon as its gradient is complete, while backward still runs
     """
 
@@ -40,6 +43,7 @@ class Graph:
         training: bool = False,
         dtype: str | np.dtype[Any] = "float32",
         gradients: bool = True,
+        frozen: frozenset[int] | None = None,
         listener: Callable[[Parameter], None] | None = None,
     ):
         self.backend = backends.get(backend)
@@ -49,12 +53,17 @@ class Graph:
         if self.dtype.kind != "f":
             raise ValueError(f"Graph expects a floating-point dtype such as 'float32' or 'float64', got {dtype!r}")
         self.taping = gradients
+        self.frozen = frozen
         self.listener = listener
         self.tape: list[Function] = []
         self.losses: list[Tensor] = []
         """Scalars that layers add to the loss of the step, such as activity penalties."""
         self.records: list[Record] = []
         """What ``print(graph)`` shows after ``backward(loss, interior=True)``."""
+        self.root: Any = None
+        """The outermost layer or model whose call is running: the random numbers are its stream's."""
+        self.updates: list[Callable[[Array | None], None]] | None = None
+        """Where a training loop collects what changes at the end of a step; None changes it at once."""
         self._parameters: dict[int, Tensor] = {}
         self._leaves: list[Tensor] = []
         self._calls: dict[int, int] = {}
@@ -81,10 +90,26 @@ class Graph:
             data = variable.data
             if data.dtype != self.dtype:
                 data = data.astype(self.dtype)
-            trained = self.taping and variable.trainable
+            trained = self.taping and variable.trainable and not (self.frozen and id(variable) in self.frozen)
             tensor = Tensor(data, self, trained, parameter=variable, name=variable.name)
-            self._parameters[id(variable)] = tensor
+            if self.taping:
+                self._parameters[id(variable)] = tensor
         return tensor
+
+    def freezes(self, layer: Any) -> bool:
+        """Whether this run leaves a layer as it is: a frozen BatchNormalization keeps its statistics."""
+        return self.frozen is not None and id(layer) in self.frozen
+
+    def update(self, change: Callable[[Array | None], None]) -> None:
+        """Change something that is not trained, such as running statistics: at once, or at the end of the step.
+
+        ``change(scale)`` shall leave everything as it was where ``scale`` (an array of one element, or None) is 0: the
+        step was skipped because its gradient was not finite.
+        """
+        if self.updates is None:
+            change(None)
+        else:
+            self.updates.append(change)
 
     def empty(self, *shape: int) -> Array:
         """An uninitialised array of the compute dtype, recycled where the backend does that."""
@@ -93,25 +118,37 @@ class Graph:
     # -- forward -----------------------------------------------------------------------------------------------------
 
     def apply(self, function: Function, *inputs: Any) -> Tensor:
-        """Run a Function forward; write it on the tape where any input wants a gradient."""
+        """Run a Function forward; write it on the tape where any input wants a gradient.
+
+        Returns a Tensor; for a Function whose forward returns a tuple, a tuple of them (which the annotation leaves
+        out, for the sake of all the others).
+        """
         tensors = [x if type(x) is Tensor else self._constant(function, x) for x in inputs]
         data = function.forward(self, *[x.data for x in tensors])
-        if type(data) is not self.array_type:  # NumPy's reductions return scalars
-            data = self.backend.asarray(data, data.dtype)
-        output = Tensor(data, self)
+        wanted = False
         for x in tensors:
             if x.requires_grad:
-                output.requires_grad = True
+                wanted = True
                 if x.position < 0 or x.graph is not self:
                     self._open(x)
-        if output.requires_grad:
+        output: Any
+        if type(data) is tuple:
+            output = tuple(self._result(d, wanted) for d in data)
+        else:
+            output = self._result(data, wanted)
+        if wanted:
             self._write(function, tensors, output)
         elif function.keeps_input:
             output.function = function
             function.inputs = tensors
-        return output
+        return output  # type: ignore[no-any-return]
 
-    def _write(self, function: Function, inputs: list[Tensor], output: Tensor) -> None:
+    def _result(self, data: Array, wanted: bool) -> Tensor:
+        if type(data) is not self.array_type:  # NumPy's reductions return scalars
+            data = self.backend.asarray(data, data.dtype)
+        return Tensor(data, self, wanted)
+
+    def _write(self, function: Function, inputs: list[Tensor], output: Any) -> None:
         """Write a call on the tape."""
         if function.output is not None:
             raise RuntimeError(
@@ -120,8 +157,9 @@ class Graph:
             )
         function.inputs = inputs
         function.output = output
-        output.function = function
-        output.position = len(self.tape)
+        for tensor in output if type(output) is tuple else (output,):
+            tensor.function = function
+            tensor.position = len(self.tape)
         self.tape.append(function)
 
     def _open(self, x: Tensor) -> None:
@@ -166,18 +204,25 @@ class Graph:
         A parameter's gradient lands in its optimizer's buffer, written once. Raises ValueError for a loss that is not
         a scalar, RuntimeError for a loss that is not on this graph's tape (a second backward, or after ``reset``).
         """
-        seed = self._seed(loss, gradient)
-        loss.pending = seed
+        loss.pending = self._seed(loss, gradient)
         self._accumulate = accumulate
         tape, leaves = self.tape, self._leaves
         listing = records(tape) if interior else []
+        done: list[Tensor] = []
         try:
             if loss.function is None:  # the loss is itself a leaf: dL/dL = 1
                 self._complete(loss)
             while tape:
-                self._step_back(tape.pop(), interior)
+                self._step_back(tape[-1], interior)
+                tape.pop().release()
                 while leaves and leaves[-1].position >= len(tape):
-                    self._complete(leaves.pop())
+                    done.append(leaves.pop())
+                    self._complete(done[-1])
+        except BaseException:
+            for leaf in done:  # half of a gradient is none: no optimizer shall step on it
+                if leaf.parameter is not None:
+                    leaf.parameter.reached -= 1
+            raise
         finally:
             self.records = [record.with_gradient() for record in listing]
             self.reset()
@@ -209,13 +254,10 @@ class Graph:
 
     def _step_back(self, function: Function, interior: bool) -> None:
         """One node: take its output's gradient, and hand the inputs theirs."""
-        output = function.output
-        assert output is not None
-        dy, output.pending = output.pending, None
-        if dy is not None:
-            if interior:
-                output.grad = dy.copy()
-            gradients = function.backward(self, dy)
+        output: Any = function.output
+        dys = [take_pending(y, interior) for y in (output if type(output) is tuple else (output,))]
+        if any(dy is not None for dy in dys):
+            gradients = function.backward(self, *dys)
             if type(gradients) is not tuple and type(gradients) is not list:
                 gradients = (gradients,)
             if len(gradients) != len(function.inputs):
@@ -237,7 +279,6 @@ class Graph:
                         x.pending = dx
                     else:
                         x.pending += dx
-        function.release()
 
     def _complete(self, leaf: Tensor) -> None:
         """Move a leaf's gradient to where its reader looks for it."""
@@ -275,8 +316,6 @@ class Graph:
     def reset(self) -> None:
         """Empty the tape and forget this step's tensors; the arrays go back to the backend."""
         for function in self.tape:
-            if function.output is not None:
-                function.output.pending = None
             function.release()
         for leaf in self._leaves:
             leaf.pending, leaf.position = None, UNOPENED
@@ -286,6 +325,22 @@ class Graph:
         self._calls.clear()
         self.losses.clear()
 
+    def __enter__(self) -> Graph:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.reset()
+
     def __str__(self) -> str:
         """A line per node: what it is, its value, and its gradient where ``backward(interior=True)`` kept it."""
-        return "\n".join(map(str, records(self.tape) or self.records)) or "Graph with an empty tape"
+        return "\n".join(map(str, records(self.tape) or self.records)) or (
+            "Graph with an empty tape; backward(loss, interior=True) keeps a listing of the nodes"
+        )
+
+
+def take_pending(tensor: Tensor, keep: bool) -> Array | None:
+    """The gradient that has gathered at a node's output; a copy stays in ``grad`` where somebody wants to see it."""
+    dy, tensor.pending = tensor.pending, None
+    if keep and dy is not None:
+        tensor.grad = dy.copy()
+    return dy

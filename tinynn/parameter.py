@@ -107,8 +107,6 @@ class Parameter(Variable):
         super().__init__(shape, initializer, dtype=dtype)
         self.regularizer = regularizer
         self.constraint = constraint
-        self.trained = trainable
-        """What the constructor said; ``trainable`` is False too while the layer is frozen."""
         self.trainable = trainable
         self.grad: Array | None = None
         self.slot: Array | None = None

@@ -21,6 +21,8 @@ from tinynn.typing import Array, ArrayLike, Shape
 
 Key = tuple[int, int]
 """Philox's key: (seed, stream)."""
+ALIGNMENT = 64
+"""Bytes: a cache line, and the widest vector register."""
 
 
 class ActivationKernels(Protocol):
@@ -128,8 +130,11 @@ class BatchNormKernels(Protocol):
     ) -> None:
         """The same with given statistics: dx = gamma rstd dy. dx may be dy."""
 
-    def update(self, moving: Array, batch: Array, momentum: float) -> None:
-        """moving = momentum moving + (1 - momentum) batch, in place; stays where batch is not finite."""
+    def update(self, moving: Array, batch: Array, momentum: float, scale: Array | None = None) -> None:
+        """moving = momentum moving + (1 - momentum) batch, in place; stays where batch is not finite.
+
+        Where scale (one element) is 0, nothing changes: the optimizer skipped the step.
+        """
 
 
 class LayerNormKernels(Protocol):
@@ -198,18 +203,18 @@ class OptimizerKernels(Protocol):
     """One pass over flat 1-D arrays of one size: w (weights), g (gradients) and slots; ``state`` is laid out as State.
 
     In all rules g stands for scale g, lr for the learning rate and t for the iterations in ``state``, and the weights
-    first become w - lr weight_decay w. Where the scale is 0 no byte changes. g itself never changes, except in ``clip``
-    and ``clip_norm``. The formulas are Keras's.
+    first become w - lr weight_decay w. Where the scale is 0 no byte changes. g itself never changes. The formulas are
+    Keras's.
     """
 
     def square_sum(self, state: Array, g: Array) -> None:
         """state[SQUARES] += sum g^2, in float64"""
 
-    def clip(self, g: Array, value: float) -> None:
-        """g = min(max(g, -value), value); NaN stays."""
+    def clip(self, clipped: Array, g: Array, value: float) -> None:
+        """clipped = min(max(g, -value), value); NaN stays. clipped may be g."""
 
-    def clip_norm(self, g: Array, norm: float) -> None:
-        """g = g norm / max(|g|, norm)"""
+    def clip_norm(self, clipped: Array, g: Array, norm: float) -> None:
+        """clipped = g norm / max(|g|, norm). clipped may be g."""
 
     def begin(self, state: Array, global_clipnorm: float) -> None:
         """With finite SQUARES: SCALE = global_clipnorm / max(|g|, global_clipnorm), ITERATIONS += 1; else SCALE = 0.
@@ -338,6 +343,15 @@ class Backend:
         array[...] = value
         return array
 
+    def aligned(self, size: int, value: float, dtype: Any) -> Array:
+        """A flat array that begins on a cache line: device allocators see to it, on the host some room is left over."""
+        if self.array_type is not np.ndarray:
+            return self.full((size,), value, dtype)
+        itemsize = np.dtype(dtype).itemsize
+        memory = self.full((size + ALIGNMENT // itemsize,), value, dtype)
+        start = -memory.ctypes.data % ALIGNMENT // itemsize
+        return memory[start : start + size]
+
     def __repr__(self) -> str:
         return f"<Backend {self.name}>"
 
@@ -355,6 +369,11 @@ def numbers(value: ArrayLike, dtype: Any) -> np.ndarray:
     """
     if type(value) is np.ndarray and value.dtype == dtype and value.dtype.isnative:
         return value
+    if holds_tensors(value):
+        raise TypeError(
+            "expected numbers, got a Tensor, whose gradient would be lost: join tensors with ops.stack or "
+            "ops.concatenate, and take x.data where only the value is wanted"
+        )
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise TypeError(
@@ -362,3 +381,10 @@ def numbers(value: ArrayLike, dtype: Any) -> np.ndarray:
             "for example with np.asarray(x, dtype='float32')"
         )
     return np.asarray(array, np.dtype(dtype))
+
+
+def holds_tensors(value: Any) -> bool:
+    """Whether a value is a Tensor, or a list with one in it (known by its attribute: tensors lie above backends)."""
+    if isinstance(value, (list, tuple)):
+        return any(map(holds_tensors, value))
+    return hasattr(value, "requires_grad")

@@ -22,7 +22,7 @@ def host_array(value: ArrayLike, what: str) -> np.ndarray:
     if hasattr(value, "graph") and hasattr(value, "numpy"):  # a Tensor
         value = value.numpy()
     try:
-        array = np.asarray(value)
+        array = frame_array(value, what) if hasattr(value, "columns") else np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{what} expects rows of one length: {error}") from None
     if array.dtype.kind not in "fiub":
@@ -34,6 +34,21 @@ def host_array(value: ArrayLike, what: str) -> np.ndarray:
         }.get(array.dtype.kind, "convert it with .astype('float32')")
         raise TypeError(f"{what} expects numbers, got an array of dtype {array.dtype}: {hint}")
     return array
+
+
+def frame_array(frame: Any, what: str) -> np.ndarray:
+    """A pandas frame as an array; columns of different kinds of numbers become float64, missing values NaN."""
+    array = np.asarray(frame)
+    if array.dtype.kind != "O":
+        return array
+    try:
+        return np.asarray(frame.to_numpy(dtype="float64", na_value=np.nan))
+    except (TypeError, ValueError):
+        others = [str(name) for name, kind in frame.dtypes.items() if kind.kind not in "fiub"]
+        raise TypeError(
+            f"{what} expects numbers, but column{'s' * (len(others) > 1)} {', '.join(others)} hold something else: "
+            "drop them, or make them numbers (codes, or one column per category)"
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Layers: parameters plus one or two Functions, one file per row of the grid; under Keras's names and defaults."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinynn.config import find_class
+from tinynn.errors import no_attribute
 from tinynn.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from tinynn.layers.base import Layer, Symbol
 from tinynn.layers.batchnorm import BatchNormalization
@@ -48,3 +49,9 @@ def get_class(name: str, custom_objects: dict[str, Any] | None = None) -> Any:
     """The layer class of that name, from ``custom_objects`` or from here; ValueError names the nearest one."""
     ours = {key: value for key, value in globals().items() if isinstance(value, type) and issubclass(value, Layer)}
     return find_class(name, {**ours, **(custom_objects or {})}, "layer")
+
+
+if not TYPE_CHECKING:  # mypy shall go on finding wrong names itself
+
+    def __getattr__(name):
+        raise no_attribute(__name__, name, __all__)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinynn import constraints, initializers, ops, regularizers
+from tinynn import activations, constraints, initializers, ops, regularizers
 from tinynn.activation import FUSED
 from tinynn.activation import Activation as Kind
 from tinynn.activation import activation as kind_of
@@ -58,6 +58,7 @@ def activation_function(identifier: Any, owner: str) -> ActivationFunction:
         from tinynn.layers import get_class
 
         identifier = get_class(identifier["class"])(**identifier["config"])
+    identifier = activations.name_of(identifier) or identifier
     if identifier == "prelu":
         identifier = PReLU()
     if identifier is None or isinstance(identifier, str):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from tinynn.config import config_of
+from tinynn.graph import Graph
 from tinynn.parameter import Parameter, Variable
-from tinynn.random import Stream
+from tinynn.random import Stream, substream
 from tinynn.tensor import Tensor
 from tinynn.typing import ArrayLike, Shape
 
@@ -27,6 +31,7 @@ class Symbol:
         name: str | None = None,
         dtype: str | None = None,
         takes_list: bool = False,
+        index: int = 0,
     ):
         self.shape = tuple(shape)
         """Without the batch axis."""
@@ -35,7 +40,9 @@ class Symbol:
         self.name = name
         self.dtype = dtype
         self.takes_list = takes_list
-        """Whether the layer was called with a list, as Add and Concatenate are."""
+        """Whether the layer was called with a list."""
+        self.index = index
+        """Which result of the call ``inputs[0]`` this is, where a layer has several and ``layer`` is None."""
 
     def __repr__(self) -> str:
         made = f" made by {self.layer.name}" if self.layer is not None else ""
@@ -66,8 +73,6 @@ class Layer:
 
     name: str | None = None
     trainable = True
-    frozen = False
-    """``trainable`` as the last ``compile`` saw it, of this layer and of those that contain it."""
     built = False
     input_shape: Any = None
     """The constructor's argument."""
@@ -77,6 +82,9 @@ class Layer:
     input_dtype: str | None = None
     """What the model's door converts inputs to; None for the compute dtype, "int32" for a layer that reads indices."""
     stream: Stream | None = None
+    """The random numbers of a model, or of a layer that is used without one."""
+    substreams: Mapping[int, int] = MappingProxyType({})
+    """Layers inside and their random sub-streams, as far as they were asked for."""
     auto_named = False
     """Whether a model gave the name, and may give another one."""
 
@@ -106,10 +114,7 @@ class Layer:
         """Apply to a Tensor (compute) or a Symbol (write down), or a list of either; builds at the first call."""
         first = x[0] if isinstance(x, (list, tuple)) and x else x
         if isinstance(first, Symbol):
-            many = isinstance(x, (list, tuple))
-            inputs = list(x) if many else [x]
-            shapes = [s.shape for s in inputs]
-            return Symbol(self.ensure_built(shapes if many else shapes[0]), self, inputs, takes_list=many)
+            return self.symbols(x)
         if not isinstance(first, Tensor):
             raise TypeError(
                 f"layer '{self.label}' expects a Tensor, got {type(first).__name__}: open a graph first, "
@@ -120,29 +125,68 @@ class Layer:
                 self.ensure_built(x.shape[1:])
         else:
             self.ensure_built([t.shape[1:] for t in x])
-        if self.stream is None:
-            self.owns_stream = True
-            self.bind(Stream(), self.label)
-        if self.owns_stream and first.graph.training:
-            self.stream.advance()  # type: ignore[union-attr]
-        return self.forward(x)
+        return self.forward(x) if first.graph.root is not None else self.lead(first.graph, x)
 
-    owns_stream = False
-    """Whether the layer is used without a model, so that nobody else counts its steps."""
+    def lead(self, graph: Graph, x: Any) -> Any:
+        """The outermost call: the random numbers of all layers inside are this one's, and its step counter advances.
+
+        A graph by hand freezes what ``trainable`` says now; that of a compiled model, what it said at ``compile``.
+        """
+        if not self.bound:
+            self.stream = self.stream or Stream()
+            self.bind(self.stream, self.root_path, graph.backend)
+            self.bound = True
+        if graph.training:
+            self.stream.advance()  # type: ignore[union-attr]
+        by_hand = graph.frozen is None
+        if by_hand and (graph.training or graph.taping):
+            graph.frozen = frozen_ids(self)
+        graph.root = self
+        try:
+            return self.forward(x)
+        finally:
+            graph.root = None
+            if by_hand:
+                graph.frozen = None
+
+    bound = False
+    """Whether the variables have got their random stream and backend."""
+
+    def symbols(self, x: Any) -> Any:
+        """Write a call down: a Symbol for the output, or a list of them."""
+        many = isinstance(x, (list, tuple))
+        inputs = list(x) if many else [x]
+        shapes = [s.shape for s in inputs]
+        output = self.ensure_built(shapes if many else shapes[0])
+        if not isinstance(output, list):
+            return Symbol(output, self, inputs, takes_list=many)
+        call = Symbol((), self, inputs, takes_list=many)
+        return [Symbol(shape, inputs=[call], index=i) for i, shape in enumerate(output)]
 
     def ensure_built(self, input_shape: Any) -> Any:
         """Build at the first call; afterwards check that the shape fits. Returns the output shape."""
-        if not self.built:
-            output_shape = self.build(input_shape)
-            if output_shape is None:
-                raise TypeError(f"build of layer '{self.label}' must return the output shape, got None")
-            self.built_for, self.output_shape, self.built = input_shape, output_shape, True
-            if self.stream is not None:  # built inside another layer's forward: its variables want names too
-                self.bind(self.stream, self.path, self.bound_backend)
-            if self.frozen or not self.trainable:
-                self.freeze(self.frozen)
-            return output_shape
-        return self.output_shape if input_shape == self.built_for else self.shape_for(input_shape)
+        if self.built:
+            return self.output_shape if input_shape == self.built_for else self.shape_for(input_shape)
+        output_shape = self.build(input_shape)
+        if output_shape is None:
+            raise TypeError(f"build of layer '{self.label}' must return the output shape, got None")
+        if any(not layer.built for layer in self.layers_inside()):
+            output_shape = self.build_inside(input_shape, output_shape)
+        self.built_for, self.output_shape, self.built = input_shape, output_shape, True
+        return output_shape
+
+    def build_inside(self, input_shape: Any, said: Any) -> Any:
+        """Build the layers inside by one call on zeros, so that a model knows all its parameters before it trains.
+
+        The call runs on the reference, in inference mode, and draws no weights; it also finds the output shape.
+        """
+        found = probed_shape(self, input_shape)
+        if type(self).build is not Layer.build and found != said and None not in flat(said):
+            raise ValueError(
+                f"layer '{self.label}': build returned the output shape {said}, but forward makes {found} "
+                "(without the batch axis): return that, or leave build out"
+            )
+        return found if type(self).build is Layer.build else said
 
     def shape_for(self, input_shape: Any) -> Any:
         """The output shape for another input shape than the one built for; ValueError where it does not fit."""
@@ -174,7 +218,8 @@ class Layer:
     @property
     def trainable_weights(self) -> list[Variable]:
         """The parameters that are not frozen, by ``trainable`` here or further inside."""
-        return list(dict.fromkeys(trained(self)))
+        frozen = frozen_ids(self)
+        return [p for p in self.parameters() if id(p) not in frozen]
 
     @property
     def non_trainable_weights(self) -> list[Variable]:
@@ -219,32 +264,37 @@ class Layer:
             if isinstance(value, Layer):
                 yield value
 
+    @property
+    def root_path(self) -> str:
+        """What the paths of the variables begin with where this layer is the outermost one."""
+        return self.label
+
+    def name_of(self, layer: Layer, key: str) -> str:
+        """The name of a layer inside; ``key`` is the attribute that holds it."""
+        return layer.name or key
+
     def bind(self, stream: Stream, path: str, backend: Any = None) -> None:
-        """Give this layer, its variables and inner layers their random stream and their paths."""
-        self.stream, self.path, self.bound_backend = stream, path, backend
-        prefix = f"{path}/" if path else ""
-        for key, value in walk(vars(self)):
-            if isinstance(value, Layer):
-                value.bind(stream, f"{prefix}{value.name or key}", backend)
-                value.owns_stream = False
-            elif isinstance(value, Variable):
-                value.name = f"{prefix}{key}"
-                if value.stream is None or not value.drawn:
-                    value.stream = stream
-                if backend is not None and not value.drawn:
-                    value.backend = backend
+        """Give every variable whose value is not drawn yet its random stream and its path; afterwards both stay."""
+        for name, variable in walk_variables(self, f"{path}/" if path else ""):
+            if variable.stream is None or not variable.drawn:
+                variable.stream, variable.name = stream, name
+                variable.backend = backend or variable.backend
 
-    path: str = "layer"
-    bound_backend: Any = None
+    def named_variables(self) -> dict[str, Variable]:
+        """All parameters and buffers by their paths in this layer or model, which are unique."""
+        names: dict[str, Variable] = {}
+        seen: set[int] = set()
+        for name, variable in walk_variables(self, f"{self.root_path}/" if self.root_path else ""):
+            if id(variable) not in seen:
+                names[name] = variable
+                seen.add(id(variable))
+        return names
 
-    def freeze(self, frozen: bool = False) -> None:
-        """Make ``trainable`` take effect, here and inside: what ``compile`` does."""
-        self.frozen = frozen or not self.trainable
-        for _, value in walk(vars(self)):
-            if isinstance(value, Layer):
-                value.freeze(self.frozen)
-            elif isinstance(value, Parameter):
-                value.trainable = value.trained and not self.frozen
+    def substream(self, layer: Layer) -> int:
+        """The number of the random sub-stream of a layer inside this one: it follows from the layer's path."""
+        if id(layer) not in self.substreams:
+            self.substreams = {id(la): substream(path) for path, la in walk_layers(self, self.root_path)}
+        return self.substreams[id(layer)]
 
     # -- saving ------------------------------------------------------------------------------------------------------
 
@@ -280,19 +330,72 @@ def walk_variables(layer: Layer, path: str) -> Iterator[tuple[str, Variable]]:
     """Every variable of a layer and of the layers inside it, with its path below the layer."""
     for key, value in walk(vars(layer)):
         if isinstance(value, Layer):
-            yield from walk_variables(value, f"{path}{value.name or key}/")
+            yield from walk_variables(value, f"{path}{layer.name_of(value, key)}/")
         else:
             yield f"{path}{key}", value
 
 
-def trained(layer: Layer) -> Iterator[Variable]:
-    """The parameters of a layer that the next ``compile`` will train."""
-    if layer.trainable:
+def walk_layers(layer: Layer, path: str) -> Iterator[tuple[str, Layer]]:
+    """A layer and every layer inside it, with their paths."""
+    yield path, layer
+    prefix = f"{path}/" if path else ""
+    for key, value in walk(vars(layer)):
+        if isinstance(value, Layer):
+            yield from walk_layers(value, f"{prefix}{layer.name_of(value, key)}")
+
+
+def frozen_ids(layer: Layer) -> frozenset[int]:
+    """The ids of all layers and parameters that ``trainable`` freezes, here or in a layer around them."""
+
+    def below(layer: Layer, frozen: bool) -> Iterator[int]:
+        frozen = frozen or not layer.trainable
+        if frozen:
+            yield id(layer)
         for _, value in walk(vars(layer)):
             if isinstance(value, Layer):
-                yield from trained(value)
-            elif isinstance(value, Parameter) and value.trained:
-                yield value
+                yield from below(value, frozen)
+            elif isinstance(value, Parameter) and (frozen or not value.trainable):
+                yield id(value)
+
+    return frozenset(below(layer, False))
+
+
+class ProbeGraph(Graph):
+    """A graph for finding shapes: parameters are zeros that take no memory, and nothing is drawn or updated."""
+
+    def __init__(self) -> None:
+        super().__init__(backend="reference", gradients=False)
+
+    def parameter(self, variable: Variable) -> Tensor:
+        return Tensor(np.broadcast_to(np.zeros((), self.dtype), variable.shape), self)
+
+
+def probed_shape(layer: Layer, input_shape: Any) -> Any:
+    """The output shape of a layer, from one call on zeros; ValueError where the batch axis does not stay in front."""
+    graph = ProbeGraph()
+    graph.root = layer
+    many = isinstance(input_shape, list)
+    shapes = input_shape if many else [input_shape]
+    zeros = [graph.tensor(np.zeros((1, *(n or 1 for n in shape))), dtype=layer.input_dtype) for shape in shapes]
+    output = layer.forward(zeros if many else zeros[0])
+    results = list(output) if isinstance(output, (list, tuple)) else [output]
+    for y in results:
+        if not isinstance(y, Tensor):
+            raise TypeError(
+                f"layer '{layer.label}': its function must return a Tensor, got {type(y).__name__}: "
+                "compute with operators and tinynn.ops, not with NumPy functions"
+            )
+        if not y.shape or y.shape[0] != 1:
+            raise ValueError(
+                f"layer '{layer.label}': its function must keep the batch axis in front, but made {y.shape} of 1 row"
+            )
+    found = [tuple(y.shape[1:]) for y in results]
+    return found if isinstance(output, (list, tuple)) else found[0]
+
+
+def flat(shape: Any) -> list[Any]:
+    """All sizes of a shape or of a list of shapes."""
+    return [n for s in shape for n in s] if isinstance(shape, list) else list(shape)
 
 
 def checked_shape(shape: Sequence[int] | int, layer: Layer) -> Shape:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tinynn import constraints, initializers, ops, regularizers
@@ -159,7 +160,7 @@ class BatchNormalization(Layer):
         """Over all axes but the last."""
         graph = x.graph
         parameter, statistics = graph.parameter, None
-        training = graph.training and not self.frozen
+        training = graph.training and not graph.freezes(self)
         if not training:
             statistics = parameter(self.moving_mean).data, parameter(self.moving_variance).data
         function = BatchNorm(self.epsilon, self.scale, self.center, statistics)
@@ -170,7 +171,10 @@ class BatchNormalization(Layer):
                 x, *[parameter(p) for p in ([self.gamma] if self.scale else [self.beta] if self.center else [])]
             )
         if training:
-            update = graph.backend.batchnorm.update
-            update(self.moving_mean.data, function.mean, self.momentum)
-            update(self.moving_variance.data, function.variance, self.momentum)
+            graph.update(partial(self.follow, graph.backend.batchnorm, function.mean, function.variance))
         return y
+
+    def follow(self, kernels: Any, mean: Array, variance: Array, scale: Array | None) -> None:
+        """moving = momentum moving + (1 - momentum) batch, unless scale is 0."""
+        kernels.update(self.moving_mean.data, mean, self.momentum, scale)
+        kernels.update(self.moving_variance.data, variance, self.momentum, scale)

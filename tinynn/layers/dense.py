@@ -36,10 +36,11 @@ class Affine(Function):
         return y
 
     def backward(self, graph: Graph, dy: Array) -> Any:
-        x, W, y = self.saved
-        gradients = graph.gradients(self)
-        dx, dW, db = gradients if len(gradients) == 3 else (*gradients, None)
-        dx_rows = None if dx is None else dx.reshape(x.shape)
+        """The formulas stand in ``backends/reference/dense.py``; here the arrays are handed to them."""
+        x, W, y = self.saved  # as rows: (N, I), (I, O), (N, O)
+        gradients = graph.gradients(self)  # an array to write for each input of the call, None where nobody needs it
+        dx, dW, db = gradients if len(gradients) == 3 else (*gradients, None)  # without a bias there are two
+        dx_rows = None if dx is None else dx.reshape(x.shape)  # a view: what the kernel writes lands in dx
         graph.backend.dense.backward(dx_rows, dW, db, dy.reshape(y.shape), x, W, y, self.activation)
         return gradients
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,12 +12,15 @@ from tinynn.config import at_least, fraction
 from tinynn.function import Function
 from tinynn.initializers import checked_seed
 from tinynn.layers.activation import Shapeless
-from tinynn.random import Stream, substream
+from tinynn.random import substream
 from tinynn.typing import Array, Shape
 
 if TYPE_CHECKING:
     from tinynn.graph import Graph
     from tinynn.tensor import Tensor
+
+SEEDED = substream("seed")
+"""The sub-stream of layers with a seed of their own."""
 
 Draw = tuple[tuple[int, int], Array, int, int]
 """Which random numbers: (key, step, substream, call), see ``backends/base.py``."""
@@ -40,16 +43,11 @@ class RandomLayer(Shapeless):
         super().__init__(name=name, trainable=trainable, input_shape=input_shape)
         self.seed = checked_seed(seed, self)
 
-    def bind(self, stream: Stream, path: str, backend: Any = None) -> None:
-        super().bind(stream, path, backend)
-        own = self.seed is not None
-        self.key = (self.seed, 0) if own else stream.key
-        self.number = substream("seed" if own else path)
-
     def draw(self, graph: Graph) -> Draw:
         """The numbers of this call."""
-        step = graph.backend.asarray(self.stream.step, np.uint32)  # type: ignore[union-attr]
-        return self.key, step, self.number, graph.call_index(self)  # type: ignore[return-value]
+        root = graph.root
+        key, number = (root.stream.key, root.substream(self)) if self.seed is None else ((self.seed, 0), SEEDED)
+        return key, graph.backend.asarray(root.stream.step, np.uint32), number, graph.call_index(self)
 
 
 # -- Dropout ---------------------------------------------------------------------------------------------------------

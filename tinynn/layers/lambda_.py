@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-from tinynn.graph import Graph
-from tinynn.layers.base import Layer, checked_shape
+from tinynn.layers.base import Layer, checked_shape, probed_shape
 from tinynn.tensor import Tensor
 from tinynn.typing import Shape
 
@@ -44,21 +41,7 @@ class Lambda(Layer):
         return self.shape_for(input_shape)
 
     def shape_for(self, input_shape: Any) -> Shape:
-        return self.found(input_shape) if self.given_shape is None else self.given_shape
-
-    def found(self, input_shape: Any) -> Shape:
-        """The output shape, from one call on zeros: not in training mode, so that no statistics change."""
-        graph = Graph(backend=self.bound_backend, gradients=False)
-        many = isinstance(input_shape, list)
-        zeros = [
-            graph.tensor(np.zeros((1, *(n or 1 for n in shape)))) for shape in (input_shape if many else [input_shape])
-        ]
-        y = self.forward(zeros if many else zeros[0])
-        if not y.shape or y.shape[0] != 1:
-            raise ValueError(
-                f"layer '{self.label}': its function must keep the batch axis in front, but made {y.shape} of 1 row"
-            )
-        return y.shape[1:]
+        return probed_shape(self, input_shape) if self.given_shape is None else self.given_shape
 
     def forward(self, x: Any) -> Tensor:
         y = self.function(x, **self.arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,8 +44,11 @@ class Feed:
 class Meter:
     """Running means of loss and metrics, summed on the backend and read only when somebody asks."""
 
-    def __init__(self, model: Model):
+    def __init__(self, model: Model, own: bool = True):
+        """own: use the model's metrics; else copies, so that evaluating does not disturb a training that goes on."""
         self.metrics = model.compiled.metrics  # type: ignore[union-attr]
+        if not own:
+            self.metrics = [copy.copy(metric) for metric in self.metrics]
         self.weighted_from = model.compiled.weighted_from  # type: ignore[union-attr]
         for metric in self.metrics:
             metric.reset_state()

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from tinynn.errors import no_attribute
+
 if TYPE_CHECKING:
     from tinynn.models.model import Model
 
+__all__ = ["Callback", "CallbackList", "History", "LambdaCallback"]
+
 Logs = dict[str, float]
+OLDER = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_batch_end"}
+"""Keras's older names of two hooks."""
 
 
 class Callback:
@@ -32,8 +38,16 @@ class Callback:
     def on_train_end(self, logs: Logs | None = None) -> None: ...
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None: ...
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None: ...
-    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Keras's older name of this hook is called, unless a subclass writes this one."""
+        self.on_batch_begin(batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self.on_batch_end(batch, logs)
+
     def on_test_begin(self, logs: Logs | None = None) -> None: ...
     def on_test_end(self, logs: Logs | None = None) -> None: ...
     def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
@@ -45,7 +59,10 @@ class Callback:
 
 
 class LambdaCallback(Callback):
-    """Hooks from functions: ``LambdaCallback(on_epoch_end=lambda epoch, logs: print(epoch, logs))``."""
+    """Hooks from functions: ``LambdaCallback(on_epoch_end=lambda epoch, logs: print(epoch, logs))``.
+
+    Every hook of ``Callback`` is an argument here, of the same name.
+    """
 
     def __init__(
         self,
@@ -55,8 +72,21 @@ class LambdaCallback(Callback):
         on_train_end: Callable[..., Any] | None = None,
         on_train_batch_begin: Callable[..., Any] | None = None,
         on_train_batch_end: Callable[..., Any] | None = None,
+        on_batch_begin: Callable[..., Any] | None = None,
+        on_batch_end: Callable[..., Any] | None = None,
+        on_test_begin: Callable[..., Any] | None = None,
+        on_test_end: Callable[..., Any] | None = None,
+        on_test_batch_begin: Callable[..., Any] | None = None,
+        on_test_batch_end: Callable[..., Any] | None = None,
+        on_predict_begin: Callable[..., Any] | None = None,
+        on_predict_end: Callable[..., Any] | None = None,
+        on_predict_batch_begin: Callable[..., Any] | None = None,
+        on_predict_batch_end: Callable[..., Any] | None = None,
     ):
         hooks = {name: hook for name, hook in locals().items() if name.startswith("on_") and hook is not None}
+        for name, hook in hooks.items():
+            if not callable(hook):
+                raise TypeError(f"LambdaCallback expects a function as {name}, got {hook!r}")
         vars(self).update(hooks)
 
 
@@ -76,13 +106,9 @@ class History(Callback):
 class CallbackList:
     """All callbacks of one run; knows which hooks anybody wrote, so that the others cost nothing."""
 
-    def __init__(self, callbacks: Iterable[Callback], model: Model, params: dict[str, Any]):
-        self.callbacks = list(callbacks)
+    def __init__(self, callbacks: Iterable[Callback] | Callback | None, model: Model, params: dict[str, Any]):
+        self.callbacks = listed(callbacks)
         for callback in self.callbacks:
-            if not isinstance(callback, Callback):
-                raise TypeError(
-                    f"fit expects callbacks that are objects of tinynn.callbacks.Callback, got {callback!r}"
-                )
             callback.set_model(model)
             callback.set_params(params)
         self._hooks: dict[str, list[Callable[..., None]]] = {}
@@ -93,7 +119,7 @@ class CallbackList:
             self._hooks[name] = [
                 getattr(c, name)
                 for c in self.callbacks
-                if name in vars(c) or getattr(type(c), name) is not getattr(Callback, name)
+                if writes(c, name) or (name in OLDER and writes(c, OLDER[name]))
             ]
         return self._hooks[name]
 
@@ -101,3 +127,30 @@ class CallbackList:
         """Call one hook of all callbacks, in order."""
         for hook in self.hooks(name):
             hook(*arguments)
+
+
+def writes(callback: Callback, hook: str) -> bool:
+    """Whether a callback has a hook of its own."""
+    return hook in vars(callback) or getattr(type(callback), hook) is not getattr(Callback, hook)
+
+
+def listed(callbacks: Iterable[Callback] | Callback | None) -> list[Callback]:
+    """The callbacks as a list; a single one will do. TypeError for what is no callback."""
+    if callbacks is None:
+        return []
+    many = [callbacks] if isinstance(callbacks, (Callback, type)) or callable(callbacks) else list(callbacks)
+    for callback in many:
+        if isinstance(callback, type) and issubclass(callback, Callback):
+            raise TypeError(f"callbacks expects objects, got the class {callback.__name__}: write {callback.__name__}()")
+        if not isinstance(callback, Callback):
+            raise TypeError(
+                f"callbacks expects objects of tinynn.callbacks.Callback, got {callback!r}: derive your class from "
+                "Callback, or hand functions to LambdaCallback(on_epoch_end=...)"
+            )
+    return many
+
+
+if not TYPE_CHECKING:  # mypy shall go on finding wrong names itself
+
+    def __getattr__(name):
+        raise no_attribute(__name__, name, __all__)

@@ -6,59 +6,99 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinynn.backends import host
+from tinynn.data.arrays import Rows
+
 if TYPE_CHECKING:
+    from tinynn.graph import Graph
+    from tinynn.layers.base import Layer
+    from tinynn.models.batches import Feed
     from tinynn.models.model import Model
 
 
-def not_finite_error(model: Model, feed: Any, rows: Any, batch: int, step: Any) -> ValueError:
-    """The error for a batch whose gradient was not finite; ``step`` is the random counter that the batch began with.
+def not_finite_error(model: Model, feed: Feed, rows: Rows, batch: int, step: Any, learning_rate: float) -> ValueError:
+    """The error for a step that was skipped; ``step`` is the random counter that its batch began with.
 
     The random counter and running statistics are left as they were.
     """
     stream = model.stream
     assert stream is not None
     counter = stream.step.copy()
-    buffers = [(v, v.numpy()) for v in model.variables() if not v.trainable]
-    try:
-        stream.step[...] = step
-        stream.advance()
-        what = first_not_finite(model, feed, rows)
-    finally:
-        stream.step[...] = counter
-        for variable, value in buffers:
-            variable.assign(value)
+    if not np.isfinite(learning_rate) or learning_rate < 0:
+        what = f"the schedule gave a learning rate of {learning_rate}"
+    else:
+        try:
+            stream.step[...] = step
+            what = first_not_finite(model, feed, rows)
+        finally:
+            stream.step[...] = counter
     return ValueError(
         f"training stopped in batch {batch}: {what}. The weights are those of the last good step. "
         "Look at the data with np.isfinite, or try a smaller learning rate or clipnorm=1.0"
     )
 
 
-def first_not_finite(model: Model, feed: Any, rows: Any) -> str:
-    """Forward layer by layer, then the loss, then the gradients from the last layer to the first."""
+def first_not_finite(model: Model, feed: Feed, rows: Rows) -> str:
+    """Forward layer by layer, then labels and loss, then the gradients from the last layer to the first."""
     graph = model.graph(training=True)
+    graph.updates = []  # running statistics stay as they are
     x, y, w = feed(graph, rows)
-    if bad := bad_rows(model, x.data):
-        return f"the input of layer '{model.first_name}' holds values that are not finite, {bad}"
-    prediction = x
-    for layer, prediction in model.trace(x):
-        if bad := bad_rows(model, prediction.data):
+    if bad := bad_rows(x.data, rows):
+        return f"the input of layer '{model.first_name}' holds values that are not finite (as {x.dtype}), {bad}"
+    calls = calls_of(model, graph, x)
+    for layer, output in calls:
+        if bad := bad_rows(output.data, rows):
             return f"layer '{layer.label}' is the first whose output is not finite, {bad}"
-    assert model.compiled is not None
-    loss = model.compiled.loss.compute(y, prediction, w)
-    if bad := bad_rows(model, loss.data.reshape(1)):
-        return f"the loss on the output of layer '{layer.label}' is not finite, although the output is"
-    graph.backward(loss, interior=False)
-    for layer in reversed(model.layers):
-        for parameter in layer.parameters():
-            if parameter.grad is not None and bad_rows(model, parameter.grad):
-                return f"the gradient of {parameter.name} in layer '{layer.label}' is not finite"
-    return f"the gradient norm of '{model.label}' is too large for {graph.dtype}"
+    layer, prediction = calls[-1]
+    if y is not None and (bad := bad_rows(y, rows)):
+        return f"the labels y for the output of layer '{layer.label}' hold values that are not finite, {bad}"
+    return wrong_in_loss(model, graph, layer, prediction, y, w)
 
 
-def bad_rows(model: Model, array: Any) -> str:
+def wrong_in_loss(model: Model, graph: Graph, layer: Layer, prediction: Any, y: Any, w: Any) -> str:
+    """The loss, the penalties, and then the gradients."""
+    compiled = model.compiled
+    assert compiled is not None
+    loss = compiled.loss.compute(y, prediction, w)
+    if not np.isfinite(host(loss.data)).all():
+        return f"the loss on the output of layer '{layer.label}' is not finite, although output and labels are"
+    for parameter in compiled.regularized:
+        penalty = parameter.regularizer(graph.parameter(parameter))
+        if not np.isfinite(host(penalty.data)).all():
+            return f"the regularizer of {parameter.name} is not finite"
+        loss = loss + penalty
+    graph.backward(loss)
+    for inner in reversed(model.layers):
+        for parameter in inner.parameters():
+            if parameter.grad is not None and not np.isfinite(host(parameter.grad)).all():
+                return f"the gradient of {parameter.name} in layer '{inner.label}' is not finite"
+    sizes = [(float(np.abs(host(p.grad)).max(initial=0)), p) for p in model.parameters() if p.grad is not None]
+    largest, parameter = max(sizes, key=lambda pair: pair[0])
+    return (
+        "the gradient was too large, or not finite, in that step; "
+        f"with the present weights its largest value is {largest:.3g}, in {parameter.name}"
+    )
+
+
+def calls_of(model: Model, graph: Graph, x: Any) -> list[tuple[Layer, Any]]:
+    """The calls of one forward pass with the random numbers of the batch's step."""
+    assert model.stream is not None
+    model.stream.advance()
+    graph.root = model
+    try:
+        return model.trace(x)
+    finally:
+        graph.root = None
+
+
+def bad_rows(array: Any, rows: Rows) -> str:
     """Which rows hold NaN or infinity; empty where none does."""
-    finite = np.isfinite(model.backend.to_numpy(array).reshape(len(array), -1)).all(axis=1)
+    values = host(array)
+    if values.dtype.kind != "f":
+        return ""
+    finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
     if finite.all():
         return ""
-    rows = np.flatnonzero(~finite)
-    return f"in {len(rows)} of {len(finite)} rows of the batch (the first is row {rows[0]})"
+    bad = np.flatnonzero(~finite)
+    first = rows.start + bad[0] if isinstance(rows, slice) else rows[bad[0]]
+    return f"in {len(bad)} of the {len(finite)} rows of the batch (the first is row {first} of the data)"

@@ -90,6 +90,11 @@ def checked_frequency(frequency: int | Sequence[int]) -> Any:
 
 def checked_features(model: Model, x: ArrayLike, what: str = "x") -> np.ndarray:
     """x as an array that fits; builds a model that has no shapes yet."""
+    if isinstance(model.built_for, list) or isinstance(model.output_shape, list):
+        raise ValueError(
+            f"'{model.label}' has several inputs or outputs: call it on tensors, as in model([graph.tensor(a), ...]); "
+            "fit, evaluate and predict take models of one input and one output"
+        )
     if not model.built:
         array = host_array(x, what)
         if array.ndim < 2:
@@ -112,8 +117,12 @@ def checked_arrays(
 def checked_data(model: Model, x: ArrayLike, y: ArrayLike, options: FitOptions) -> tuple[Arrays, Arrays | None]:
     """The training data and, where asked for, the validation data: checked before the first step."""
     data = checked_arrays(model, x, y, options.sample_weight)
-    data, held_out = split(data, options.validation_split)
-    if options.validation_data is not None:
+    if not isinstance(options.shuffle, (bool, np.bool_)):
+        raise TypeError(f"shuffle expects True or False, got {options.shuffle!r}")
+    held_out = None
+    if options.validation_data is None:
+        data, held_out = split(data, options.validation_split)
+    else:
         parts = options.validation_data
         if not isinstance(parts, (tuple, list)) or len(parts) not in (2, 3):
             raise ValueError("validation_data expects (x, y) or (x, y, sample_weight)")
@@ -185,7 +194,11 @@ def checked_weights(weights: ArrayLike | None, rows: int, what: str = "sample_we
         raise ValueError(f"{what} expects shape ({rows},), one weight per row, got {array.shape}")
     if not np.isfinite(array).all():
         raise ValueError(f"{what} expects finite numbers, got {array[~np.isfinite(array)][0]}")
-    return array.astype("float32")
+    with np.errstate(over="ignore"):
+        weights = array.astype("float32")
+    if not np.isfinite(weights).all():
+        raise ValueError(f"{what} expects numbers that fit float32, got {array[~np.isfinite(weights)][0]}")
+    return weights
 
 
 def with_class_weights(data: Arrays, class_weight: dict[int, float] | None) -> Arrays:
@@ -195,7 +208,18 @@ def with_class_weights(data: Arrays, class_weight: dict[int, float] | None) -> A
     if not isinstance(class_weight, dict):
         raise TypeError(f"class_weight expects a dict such as {{0: 1.0, 1: 5.0}}, got {type(class_weight).__name__}")
     assert data.y is not None
+    for label in class_weight:
+        if isinstance(label, bool) or not hasattr(label, "__index__"):
+            raise TypeError(f"class_weight expects class numbers as keys, such as 0, got {label!r}")
     labels = class_labels(data.y)
+    unseen = [label for label in class_weight if not (labels == label).any()]
+    if unseen:
+        classes = np.unique(labels)
+        warnings.warn(
+            f"class_weight has weights for the classes {unseen}, which do not occur among the labels; these are "
+            f"{classes[:20].tolist()}{' ...' if len(classes) > 20 else ''}",
+            stacklevel=6,
+        )
     weights = np.ones(len(labels), np.float32)
     for label, weight in class_weight.items():
         if not np.isfinite(weight) or weight < 0:
@@ -213,7 +237,8 @@ def class_labels(y: np.ndarray) -> np.ndarray:
 
 def split(data: Arrays, fraction: float) -> tuple[Arrays, Arrays | None]:
     """Keras's validation_split: the last rows, before any shuffling. Warns when the label sets differ."""
-    if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 <= fraction < 1:
+    number = isinstance(fraction, (int, float, np.number)) and not isinstance(fraction, bool)
+    if not number or not 0 <= fraction < 1:
         raise ValueError(f"validation_split expects a fraction 0 <= f < 1, got {fraction!r}")
     if not fraction:
         return data, None

@@ -29,7 +29,7 @@ class Evaluation:
 
     def run(self, callbacks: CallbackList) -> Logs:
         graph = self.model.graph(gradients=False)
-        meter = Meter(self.model)
+        meter = Meter(self.model, own=False)
         callbacks.call("on_test_begin", {})
         for batch in range(self.steps):
             callbacks.call("on_test_batch_begin", batch, {})

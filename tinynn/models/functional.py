@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinynn.layers.base import Layer, Symbol
 from tinynn.tensor import Tensor
+
+Visit = Callable[[Layer, Any], None] | None
+Values = dict[int, Any]
 
 
 def call_order(inputs: Sequence[Symbol], outputs: Sequence[Symbol]) -> list[Symbol]:
@@ -21,7 +24,7 @@ def call_order(inputs: Sequence[Symbol], outputs: Sequence[Symbol]) -> list[Symb
         symbol, expanded = stack.pop()
         if id(symbol) in done:
             continue
-        if symbol.layer is None:
+        if symbol.layer is None and not symbol.inputs:
             raise ValueError(
                 f"Model(inputs, outputs): the outputs depend on {symbol!r}, which is not among the inputs: add it"
             )
@@ -39,12 +42,15 @@ def layers_of(order: Sequence[Symbol]) -> list[Layer]:
     return list(dict.fromkeys(symbol.layer for symbol in order if symbol.layer is not None))
 
 
-def values_of(order: Sequence[Symbol], inputs: Sequence[Symbol], tensors: Sequence[Tensor]) -> Any:
-    """Run the calls: a generator of (layer, output tensor) that returns a dict from symbol id to tensor."""
-    values: dict[int, Any] = {id(s): t for s, t in zip(inputs, tensors, strict=True)}
+def run(order: Sequence[Symbol], inputs: Sequence[Symbol], tensors: Sequence[Tensor], visit: Visit = None) -> Values:
+    """Make all calls in order; ``visit(layer, output)`` sees each. Returns the value of every symbol, by its id."""
+    values: Values = {id(s): t for s, t in zip(inputs, tensors, strict=True)}
     for symbol in order:
-        assert symbol.layer is not None
         arguments = [values[id(s)] for s in symbol.inputs]
+        if symbol.layer is None:  # one of several results
+            values[id(symbol)] = arguments[0][symbol.index]
+            continue
         values[id(symbol)] = symbol.layer(arguments if symbol.takes_list else arguments[0])
-        yield symbol.layer, values[id(symbol)]
+        if visit is not None:
+            visit(symbol.layer, values[id(symbol)])
     return values

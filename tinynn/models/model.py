@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from tinynn import backends, losses, metrics, optim
+from tinynn import backends, losses, optim
+from tinynn import metrics as metrics_module
 from tinynn.backends import Backend
+from tinynn.errors import nearest
 from tinynn.graph import Graph
-from tinynn.layers.base import Layer, Symbol, snake_case
+from tinynn.layers.base import Layer, Symbol, frozen_ids, snake_case
 from tinynn.models import door, evaluation, functional, training
 from tinynn.models.callbacks import Callback, History
 from tinynn.models.summary import Row, table
 from tinynn.parameter import Parameter
 from tinynn.random import Stream
 from tinynn.tensor import Tensor
-from tinynn.typing import ArrayLike, Shape
+from tinynn.typing import ArrayLike
 
 
 class Compiled:
@@ -32,6 +34,8 @@ class Compiled:
         self.trainable = trainable
         self.metrics: list[Any] = []
         self.regularized: list[Parameter] = []
+        self.frozen: frozenset[int] = frozenset()
+        """Ids of the layers and parameters that are not trained: ``trainable`` as ``compile`` found it."""
         self.ready = False
 
 
@@ -55,15 +59,16 @@ class Model(Layer):
         self.name = name or snake_case(type(self).__name__)
         self.auto_named = name is None
         self.stream = Stream()
-        self.owns_stream = True
-        self._backend = backends.get(backend) if isinstance(backend, Backend) else backend
+        self.names: dict[int, str] = {}
+        """Names that layers have in this model only, because their own was taken here."""
         if isinstance(backend, str) and backend not in backends.NAMES:
             backends.get(backend)
+        self._backend = backend
         self.compiled: Compiled | None = None
         self.stop_training = False
         self.history: History | None = None
-        self.epochs_begun = 0
-        """Counts the shuffles, so that a second ``fit`` goes on with new ones."""
+        self.shuffles = 0
+        """How many orders of the rows were drawn, so that a second ``fit`` goes on with new ones."""
         if inputs is not None:
             self._wire(inputs, outputs)
 
@@ -84,7 +89,7 @@ class Model(Layer):
         self.stack = functional.layers_of(self.order)
         named: list[Layer] = []
         for layer in self.stack:
-            self.claim_name(layer, named)
+            self.take_name(layer, self.free_name(layer, named))
             named.append(layer)
         self.input_dtype = self.inputs[0].dtype
         shapes, results = [s.shape for s in self.inputs], [s.shape for s in self.outputs]
@@ -107,26 +112,40 @@ class Model(Layer):
     def first_name(self) -> str:
         return self.layers[0].label if self.layers else self.label
 
-    def claim_name(self, layer: Layer, others: Iterable[Layer]) -> None:
-        """Keep a layer's name unique in this model: ``dense``, ``dense_1``, ...; ValueError for a name given twice."""
-        taken = {other.name for other in others}
+    def free_name(self, layer: Layer, others: Iterable[Layer]) -> str:
+        """The name a layer gets in this model: its own, or ``dense``, ``dense_1``, ...; ValueError if both insist."""
+        taken = {self.name_of(other, other.label) for other in others}
         if layer.name is not None and layer.name not in taken:
-            return
-        if layer.name is not None and not getattr(layer, "auto_named", False):
+            return layer.name
+        if layer.name is not None and not layer.auto_named:
             raise ValueError(
                 f"'{self.label}' has two layers of the name '{layer.name}': give one of them another name=..."
             )
         base, k = snake_case(type(layer).__name__), 0
         while (name := f"{base}_{k}" if k else base) in taken:
             k += 1
-        layer.name = name
-        layer.auto_named = True
+        return name
+
+    def take_name(self, layer: Layer, name: str) -> None:
+        """A layer without a name takes this one for good; one that another model named has it here only."""
+        if layer.name is None:
+            layer.name, layer.auto_named = name, True
+        elif layer.name != name:
+            self.names[id(layer)] = name
+
+    def name_of(self, layer: Layer, key: str) -> str:
+        return self.names.get(id(layer)) or layer.name or key
+
+    @property
+    def root_path(self) -> str:
+        """The variables of a model are called ``dense/kernel``, without the model's own name."""
+        return ""
 
     def name_variables(self) -> None:
-        """Give every layer and variable inside its path and this model's random stream."""
+        """Give new variables inside their paths and this model's random stream."""
         assert self.stream is not None
-        self.bind(self.stream, "", self._backend and backends.get(self._backend))
-        self.owns_stream = True
+        self.bind(self.stream, "", self.backend if self._backend is not None else None)
+        self.substreams, self.bound = {}, True
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """A layer by its name or its position; LookupError names the nearest."""
@@ -135,32 +154,39 @@ class Model(Layer):
         if index is not None:
             return self.layers[index]
         for layer in self.layers:
-            if layer.name == name:
+            if self.name_of(layer, layer.label) == name:
                 return layer
-        from tinynn.errors import nearest
-
-        raise LookupError(f"'{self.label}' has no layer '{name}': {nearest(name, [la.label for la in self.layers])}")
-
-    def build(self, input_shape: Shape) -> Any:
-        raise RuntimeError(
-            f"'{self.label}' does not know its shapes: make it as Model(inputs, outputs), or write build(input_shape)"
-        )
+        known = [self.name_of(layer, layer.label) for layer in self.layers]
+        raise LookupError(f"'{self.label}' has no layer '{name}': {nearest(str(name), known)}")
 
     def forward(self, x: Any) -> Any:
-        last = dict[int, Any]()
-        steps = functional.values_of(self.order, self.inputs, x if self.many_inputs else [x])
-        while True:
-            try:
-                next(steps)
-            except StopIteration as stop:
-                last = stop.value
-                break
-        results = [last[id(s)] for s in self.outputs]
+        """The functional form's calls; a subclass may write its own with the layers that its constructor made."""
+        return self.run(x)
+
+    def run(self, x: Any, visit: functional.Visit = None) -> Any:
+        """Forward, layer by layer; ``visit(layer, output)`` sees every call."""
+        if not hasattr(self, "order"):
+            raise NotImplementedError(
+                f"'{self.label}' has no forward: make it as Model(inputs, outputs), or write forward(x)"
+            )
+        values = functional.run(self.order, self.inputs, x if self.many_inputs else [x], visit)
+        results = [values[id(s)] for s in self.outputs]
         return results if self.many_outputs else results[0]
 
-    def trace(self, x: Any) -> Iterator[tuple[Layer, Any]]:
-        """Run forward layer by layer: pairs of a layer and its output."""
-        yield from functional.values_of(self.order, self.inputs, x if self.many_inputs else [x])
+    def trace(self, x: Any) -> list[tuple[Layer, Any]]:
+        """Run forward; every layer called with its output. A model with a forward of its own shows only the end."""
+        calls: list[tuple[Layer, Any]] = []
+        if type(self).forward is not Model.forward:
+            return [(self, self.forward(x))]
+        self.run(x, lambda layer, output: calls.append((layer, output)))
+        return calls
+
+    def ensure_built(self, input_shape: Any) -> Any:
+        built = self.built
+        shape = super().ensure_built(input_shape)
+        if not built:
+            self.name_variables()
+        return shape
 
     def shape_for(self, input_shape: Any) -> Any:
         return self.output_shape if open_fit(input_shape, self.built_for) else super().shape_for(input_shape)
@@ -174,19 +200,19 @@ class Model(Layer):
 
     @backend.setter
     def backend(self, backend: str | Backend | None) -> None:
-        new = backends.get(backend)
-        old = self.backend
+        new, old = backends.get(backend), self.backend
+        if new.array_type is not old.array_type and any(v.drawn for v in self.variables()):
+            raise NotImplementedError("moving drawn weights between host and device: set the backend first")
         self._backend = new
         for variable in self.variables():
             variable.backend = new
-            if variable.drawn and new.array_type is not old.array_type:
-                raise NotImplementedError("moving drawn weights between host and device: set the backend first")
         if self.compiled is not None and self.compiled.optimizer.built:
             self.compiled.optimizer.backend = new
 
     def graph(self, training: bool = False, gradients: bool = True) -> Graph:
         """A fresh graph on this model's backend."""
-        return Graph(backend=self.backend, training=training, gradients=gradients)
+        frozen = None if self.compiled is None else self.compiled.frozen
+        return Graph(backend=self.backend, training=training, gradients=gradients, frozen=frozen)
 
     # -- compile -----------------------------------------------------------------------------------------------------
 
@@ -212,31 +238,42 @@ class Model(Layer):
                 )
         trainable = [layer.trainable for layer in self.all_layers()]
         compiled = Compiled(losses.get(loss), optim.get(optimizer), metrics or [], weighted_metrics or [], trainable)
-        if self.built:
-            compiled.metrics = self._metrics(compiled)
         for name in compiled.metric_names:
-            _check_metric_name(name, compiled.loss)
-        self.compiled = compiled
-        self.freeze()
+            metrics_module.get(
+                name, compiled.loss, (1,)
+            )  # an unknown name is refused also where the shape is not known yet
         if self.built:
-            self._ready()
+            self._prepare(compiled)
+        self.compiled = compiled
 
     def _metrics(self, compiled: Compiled) -> list[Any]:
-        found = [metrics.get(name, compiled.loss, self.output_shape) for name in compiled.metric_names]
+        found = [metrics_module.get(name, compiled.loss, self.output_shape) for name in compiled.metric_names]
         for i, metric in enumerate(found):
             if i >= compiled.weighted_from and any(metric.name == other.name for other in found[:i]):
                 metric.name = f"weighted_{metric.name}"
+            name, k = metric.name, 0
+            while any(metric.name == other.name for other in found[:i]):
+                k += 1
+                metric.name = f"{name}_{k}"
         return found
 
+    def _prepare(self, compiled: Compiled) -> None:
+        """What has to wait for the parameters: metrics, what is frozen, and the optimizer's buffers."""
+        if getattr(compiled.loss, "reduction", None) == "none":
+            raise ValueError(
+                f"'{self.label}'.compile expects a loss that gives one number, got reduction='none': leave it out"
+            )
+        compiled.metrics = self._metrics(compiled)
+        compiled.regularized = [p for p in self.parameters() if p.regularizer is not None]
+        compiled.frozen = frozen_ids(self)
+        compiled.optimizer.build([p for p in self.parameters() if id(p) not in compiled.frozen], self.backend)
+        compiled.ready = True
+
     def _ready(self) -> Compiled:
-        """After compile and build: the optimizer takes the parameters."""
+        """After compile and build: the optimizer has taken the parameters."""
         compiled = self.require_compiled("fit")
         if not compiled.ready:
-            compiled.metrics = self._metrics(compiled)
-            compiled.regularized = [p for p in self.parameters() if p.regularizer is not None]
-            self.freeze()
-            compiled.optimizer.build([p for p in self.parameters() if p.trainable], self.backend)
-            compiled.ready = True
+            self._prepare(compiled)
         return compiled
 
     def require_compiled(self, what: str) -> Compiled:
@@ -407,30 +444,15 @@ class Model(Layer):
         """Print Keras's table of layers, output shapes and counts; allocates no weights."""
         self.require_built("summary")
         rows = [
-            Row(layer.label, type(layer).__name__, layer.output_shape, sum(v.size for v in layer.variables()))
+            Row(
+                self.name_of(layer, layer.label),
+                type(layer).__name__,
+                layer.output_shape,
+                sum(v.size for v in layer.variables()),
+            )
             for layer in self.layers
         ]
         print_fn(table(self.label, rows, self.variables(), {id(v) for v in self.non_trainable_weights}))
-
-    @property
-    def non_trainable_weights(self) -> list[Any]:
-        trained = {id(v) for v in self.trainable_weights}
-        return [v for v in self.variables() if id(v) not in trained]
-
-    @property
-    def trainable_weights(self) -> list[Any]:
-        """The parameters of layers whose ``trainable`` is True, here and in every layer around them."""
-        if not self.trainable:
-            return []
-        found: dict[int, Any] = {}
-        pending: list[Layer] = [self]
-        while pending:
-            layer = pending.pop(0)
-            inner = list(layer.layers_inside())
-            below = {id(v) for la in inner for v in la.variables()}
-            found.update((id(v), v) for v in layer.variables() if isinstance(v, Parameter) and id(v) not in below)
-            pending.extend(la for la in inner if la.trainable)
-        return [v for v in self.variables() if id(v) in found]
 
 
 def scalar_or_list(logs: dict[str, float]) -> Any:
@@ -449,8 +471,3 @@ def open_fit(shape: Any, built_for: Any) -> bool:
             and all(open_fit(a, b) for a, b in zip(shape, built_for, strict=True))
         )
     return len(shape) == len(built_for) and all(b in (None, a) for a, b in zip(shape, built_for, strict=True))
-
-
-def _check_metric_name(name: Any, loss: Any) -> None:
-    """An unknown metric is refused by compile, also while the output shape is not known yet."""
-    metrics.get(name, loss, (1,))

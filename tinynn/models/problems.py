@@ -197,7 +197,7 @@ def of_layer(layer: Layer, batch: Sequence[Any], seed: int, **options: Any) -> P
     arrays = [np.asarray(x) for x in (batch[0] if several else [batch[0]])]
     free = [i for i, x in enumerate(arrays) if x.dtype.kind == "f"]
     call_once(layer, arrays, several, options)
-    parameters = [p for p in layer.parameters() if p.trainable]
+    parameters = [p for p in layer.trainable_weights if isinstance(p, Parameter)]
     leaves = [Leaf(layer.label, f"input {i}" if several else "input", arrays[i].astype(np.float64)) for i in free]
     leaves += parameter_leaves(parameters)
 
@@ -226,7 +226,10 @@ def of_model(model: Any, batch: Sequence[Any], seed: int, **options: Any) -> Pro
     several = isinstance(x, (list, tuple)) and all(isinstance(part, np.ndarray) for part in x)
     arrays = [np.asarray(part) for part in (x if several else [x])]
     call_once(model, arrays, several, options)
-    parameters = [p for p in model.parameters() if p.trainable]
+    model._ready()
+    frozen = model.compiled.frozen
+    options["frozen"] = frozen
+    parameters = [p for p in model.parameters() if id(p) not in frozen]
     leaves = parameter_leaves(parameters)
 
     def run(graph: CheckGraph, values: list[np.ndarray]) -> Evaluation:

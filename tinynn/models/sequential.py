@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tinynn.backends import Backend
 from tinynn.layers.base import Layer, Symbol
+from tinynn.models.functional import Visit
 from tinynn.models.model import Model
 from tinynn.tensor import Tensor
 from tinynn.typing import Shape
@@ -56,12 +57,15 @@ class Sequential(Model):
                 f"'{self.label}' holds layer '{layer.label}' already: make a second layer, or share one with the "
                 "functional Model"
             )
-        self.claim_name(layer, self.stack)
-        if not self.stack and self.input_shape is None:
-            self.input_shape = layer.input_shape if layer.built_for is None else layer.built_for
-        shape = self.stack[-1].output_shape if self.stack else self.input_shape
+        name = self.free_name(layer, self.stack)
+        start = self.input_shape
+        if not self.stack and start is None:
+            start = layer.input_shape if layer.built_for is None else layer.built_for
+        shape = self.stack[-1].output_shape if self.stack else start
         if shape is not None:
             layer.ensure_built(shape)
+        self.input_shape = start
+        self.take_name(layer, name)
         self.stack.append(layer)
         self.reshaped()
 
@@ -100,15 +104,12 @@ class Sequential(Model):
             input_shape = layer.ensure_built(input_shape)
         return input_shape
 
-    def forward(self, x: Tensor) -> Tensor:
+    def run(self, x: Tensor, visit: Visit = None) -> Tensor:
         for layer in self.stack:
             x = layer(x)
+            if visit is not None:
+                visit(layer, x)
         return x
-
-    def trace(self, x: Tensor) -> Iterator[tuple[Layer, Tensor]]:
-        for layer in self.stack:
-            x = layer(x)
-            yield layer, x
 
     def config(self) -> dict[str, Any]:
         return {

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tinynn.parameter import Variable
 
 WIDTHS = (30, 24, 14)
+"""The least widths of the columns; a long name widens its own."""
+GAP = 2
+"""Blanks between a column and the next, at least."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +26,11 @@ class Row:
 
 def table(title: str, rows: Iterable[Row], variables: Iterable[Variable], frozen: set[int]) -> str:
     """The whole summary as text; ``frozen`` holds the ids of variables that training does not change."""
-    line, double = "_" * sum(WIDTHS), "=" * sum(WIDTHS)
-    lines = [f'Model: "{title}"', line, columns("Layer (type)", "Output Shape", "Param #"), double]
-    for row in rows:
-        lines.append(columns(f"{row.name} ({row.kind})", batch_shape(row.shape), f"{row.size:,}"))
+    cells = [(f"{row.name} ({row.kind})", batch_shape(row.shape), f"{row.size:,}") for row in rows]
+    widths = [max([least, *(len(cell) + GAP for cell in column)]) for least, *column in zip(WIDTHS, *cells, strict=True)]
+    line, double = "_" * sum(widths), "=" * sum(widths)
+    lines = [f'Model: "{title}"', line, columns(("Layer (type)", "Output Shape", "Param #"), widths), double]
+    lines += [columns(row, widths) for row in cells]
     variables = list(variables)
     total = sum(v.size for v in variables)
     kept = sum(v.size for v in variables if id(v) in frozen)
@@ -40,14 +44,9 @@ def table(title: str, rows: Iterable[Row], variables: Iterable[Variable], frozen
     return "\n".join(lines)
 
 
-def columns(*cells: str) -> str:
-    """Cells in their columns; a long one pushes the rest to the right instead of losing its end."""
-    text = ""
-    end = 0
-    for cell, width in zip(cells, WIDTHS, strict=True):
-        text = f"{text:<{end}}" + (" " if len(text) > end else "") + cell
-        end += width
-    return text
+def columns(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """Cells in their columns."""
+    return "".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def batch_shape(shape: Any) -> str:

@@ -31,6 +31,11 @@ def fit(model: Model, x: ArrayLike, y: ArrayLike, options: door.FitOptions) -> H
         data, held_out = door.checked_data(model, x, y, options)
         model._ready()
     model.warn_of_stale_trainable()
+    if not model.optimizer.parameters:
+        raise ValueError(
+            f"'{model.label}' has nothing to train: no layer has parameters, or trainable is False for all of them. "
+            "Set trainable = True where it should learn, and compile again"
+        )
     total_steps = -(-len(data) // batch_size)
     steps = total_steps if steps is None else min(steps, total_steps)
     verbose = 1 if options.verbose == "auto" else options.verbose
@@ -91,6 +96,7 @@ class Run:
         self.progress, self.callbacks = progress, callbacks
         self.feed = Feed(model, data)
         self.graph = model.graph(training=True)
+        self.graph.updates = []
         self.optimizer = model.compiled.optimizer  # type: ignore[union-attr]
 
     def epoch(self) -> Logs:
@@ -109,7 +115,8 @@ class Run:
             if state[State.SKIPPED] > start[State.SKIPPED]:
                 batch = int(state[State.FIRST_SKIPPED] - start[State.CALLS])
                 rows = rows_of(order, batch, self.batch_size, total)
-                raise not_finite_error(model, self.feed, rows, batch, first_step + np.uint32(batch))
+                rate = float(state[State.LEARNING_RATE])
+                raise not_finite_error(model, self.feed, rows, batch, first_step + np.uint32(batch), rate)
 
         for batch in range(self.steps):
             for hook in before:
@@ -130,8 +137,8 @@ class Run:
 
     def order(self) -> np.ndarray | None:
         """The order of the rows in this epoch."""
-        number = self.model.epochs_begun
-        self.model.epochs_begun += 1
+        number = self.model.shuffles
+        self.model.shuffles += 1
         if not self.shuffle:
             return None
         return self.model.stream.generator("shuffle", number).permutation(len(self.data))  # type: ignore[union-attr]
@@ -144,6 +151,9 @@ class Run:
         value = loss.data
         graph.backward(loss)
         self.optimizer.step()
+        scale = self.optimizer.state[State.SCALE : State.SCALE + 1]
+        for update in graph.updates or ():
+            update(scale)
         meter.add(value, x.data.shape[0], y, prediction.data, w)
 
 

@@ -433,8 +433,18 @@ def inference_backward(dx, dgamma, dbeta, dy, x, mean, rstd, gamma):
     backward(dx, dgamma, dbeta, dy, x, mean, rstd, gamma, given=True)
 
 
+ALWAYS = np.ones(1)
+
+
+def update(moving, batch, momentum, scale=None):
+    """moving = momentum moving + (1 - momentum) batch; stays where batch is not finite, or scale is 0."""
+    follow(moving, batch, momentum, ALWAYS if scale is None else scale)
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
-def update(moving, batch, momentum):
+def follow(moving, batch, momentum, scale):
+    if scale[0] == 0:
+        return
     for c in range(moving.size):
         if np.isfinite(batch[c]):
             moving[c] = momentum * moving[c] + (1.0 - momentum) * batch[c]

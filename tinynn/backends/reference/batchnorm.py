@@ -85,5 +85,6 @@ def write(out: Array | None, value: Array) -> None:
         out[...] = value
 
 
-def update(moving: Array, batch: Array, momentum: float) -> None:
-    moving[...] = np.where(np.isfinite(batch), momentum * moving + (1.0 - momentum) * batch, moving)
+def update(moving: Array, batch: Array, momentum: float, scale: Array | None = None) -> None:
+    wanted = np.isfinite(batch) if scale is None else np.isfinite(batch) & (scale != 0)
+    moving[...] = np.where(wanted, momentum * moving + (1.0 - momentum) * batch, moving)
