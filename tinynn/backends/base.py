@@ -327,13 +327,13 @@ class Backend:
     empty: Callable[[Shape, Any], Array]
     asarray: Callable[[ArrayLike, Any], Array]
     to_numpy: Callable[[Array], np.ndarray]
-    activation: Any
-    dense: Any
-    softmax: Any
-    batchnorm: Any
-    layernorm: Any
-    dropout: Any
-    optimizers: Any
+    activation: ActivationKernels
+    dense: DenseKernels
+    softmax: SoftmaxKernels
+    batchnorm: BatchNormKernels
+    layernorm: LayerNormKernels
+    dropout: DropoutKernels
+    optimizers: OptimizerKernels
 
     def zeros(self, shape: Shape, dtype: Any) -> Array:
         return self.full(shape, 0, dtype)
@@ -351,6 +351,13 @@ class Backend:
         memory = self.full((size + ALIGNMENT // itemsize,), value, dtype)
         start = -memory.ctypes.data % ALIGNMENT // itemsize
         return memory[start : start + size]
+
+    def take(self, source: np.ndarray, rows: np.ndarray, dtype: Any) -> Array:
+        """Rows of an array in host memory, gathered (into recycled memory, where the backend's is the host's)."""
+        if self.array_type is not np.ndarray or source.dtype != dtype:
+            return self.asarray(source.take(rows, axis=0), dtype)
+        out = self.empty((len(rows), *source.shape[1:]), source.dtype)
+        return source.take(rows, axis=0, out=out, mode="clip")  # with mode="raise" NumPy would gather a copy first
 
     def __repr__(self) -> str:
         return f"<Backend {self.name}>"

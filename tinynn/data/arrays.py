@@ -75,7 +75,9 @@ def rows_of(order: np.ndarray | None, batch: int, batch_size: int, total: int) -
 
 def fetch(array: np.ndarray, rows: Rows, backend: Backend, dtype: Any) -> Array:
     """These rows as a contiguous array of the backend."""
-    part = array[rows] if isinstance(rows, slice) else array.take(rows, axis=0)
+    if not isinstance(rows, slice):
+        return backend.take(array, rows, dtype)
+    part = array[rows]
     if part.dtype != dtype or not part.flags.c_contiguous:
         part = np.ascontiguousarray(part, dtype)
     return backend.asarray(part, dtype)

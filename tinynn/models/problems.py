@@ -223,6 +223,8 @@ def of_model(model: Any, batch: Sequence[Any], seed: int, **options: Any) -> Pro
             f"gradcheck.check(model, x, y) expects x, y and perhaps sample_weight, got {len(batch)} arrays"
         )
     x, *rest = batch
+    if hasattr(model.loss, "check"):
+        rest[0] = model.loss.check(rest[0], model.output_shape, "y")
     several = isinstance(x, (list, tuple)) and all(isinstance(part, np.ndarray) for part in x)
     arrays = [np.asarray(part) for part in (x if several else [x])]
     call_once(model, arrays, several, options)
