@@ -9,6 +9,7 @@ or from the network; K1 reads random numbers.
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -109,13 +110,16 @@ def run(experiment: Experiment, seed: int, verbose: int, backend: str | None) ->
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the classifiers that courses teach with.")
-    parser.add_argument("names", nargs="*", choices=[[], *EXPERIMENTS], metavar="NAME", help=", ".join(EXPERIMENTS))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(EXPERIMENTS))
     parser.add_argument("--all", action="store_true", help="run all of them")
     parser.add_argument("--seeds", type=int, default=1, help="train with the seeds 1 to N (default 1)")
     parser.add_argument("--verbose", type=int, default=0, help="0 silent, 1 progress of each training")
     parser.add_argument("--backend", default=None, help="cpu, reference or gpu")
     args = parser.parse_args()
 
+    for name in args.names:
+        if name not in EXPERIMENTS:
+            parser.error(f"there is no '{name}': choose from {', '.join(EXPERIMENTS)}")
     names = list(EXPERIMENTS) if args.all else args.names
     if not names:
         for name, e in EXPERIMENTS.items():
@@ -125,7 +129,11 @@ def main() -> None:
     for name in names:
         e = EXPERIMENTS[name]
         start = time.perf_counter()
-        results = [run(e, seed, args.verbose, args.backend) for seed in range(1, args.seeds + 1)]
+        try:
+            results = [run(e, seed, args.verbose, args.backend) for seed in range(1, args.seeds + 1)]
+        except OSError as error:  # data that are neither on this machine nor to be had from the network
+            print(f"{name:<8} {error}", file=sys.stderr)
+            sys.exit(1)
         seconds = (time.perf_counter() - start) / args.seeds
         loss, accuracy = (float(np.mean([r[i] for r in results])) for i in (0, 1))
         band = f"{e.band[0]} to {e.band[1]}" if e.band else ""

@@ -19,6 +19,7 @@ ROWS = """
 1  backends random
 2  function
 3  ops initializers
+3  activations
 4  tensor parameter
 5  records
 5  graph regularizers constraints

@@ -122,7 +122,7 @@ REFUSED = [
     (lambda: C.MaxNorm(-1), ValueError, "MaxNorm expects max_value >= 0"),
     (lambda: C.MinMaxNorm(2, 1), ValueError, "MinMaxNorm expects max_value >= 2"),
     (lambda: C.MinMaxNorm(rate=0), ValueError, "0 < rate <= 1"),
-    (lambda: C.get("maxnrm"), ValueError, "did you mean 'maxnorm'"),
+    (lambda: C.get("maxnrm"), ValueError, "did you mean 'max_norm'"),
     (lambda: C.get(2), TypeError, "MaxNorm"),
 ]
 

@@ -10,7 +10,10 @@ Top-down: ``models`` train ``layers``, which are made of hand-differentiated Fun
 files), which a ``Graph`` runs on one of the ``backends``.
 """
 
+from typing import TYPE_CHECKING
+
 from tinynn import (
+    activations,
     constraints,
     data,
     datasets,
@@ -26,6 +29,7 @@ from tinynn import (
     schedules,
     utils,
 )
+from tinynn.errors import no_attribute
 from tinynn.function import Function
 from tinynn.graph import Graph
 from tinynn.layers import Input, Layer
@@ -49,6 +53,7 @@ __all__ = [
     "Parameter",
     "Sequential",
     "Tensor",
+    "activations",
     "callbacks",
     "constraints",
     "data",
@@ -68,3 +73,9 @@ __all__ = [
     "set_seed",
     "utils",
 ]
+
+
+if not TYPE_CHECKING:  # mypy shall go on finding wrong names itself
+
+    def __getattr__(name):
+        raise no_attribute(__name__, name, __all__)

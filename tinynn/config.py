@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import inspect
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinynn.errors import unknown
+from tinynn.errors import nearest, unknown
 
 
 def constructor_arguments(cls: type) -> list[str]:
@@ -39,12 +39,38 @@ def plain(value: Any) -> Any:
     return value
 
 
+def refuse_unknown_arguments(cls: type, arguments: dict[str, Any]) -> None:
+    """TypeError for an argument that a class of ours does not have, in its own name instead of a base's."""
+    if cls.__module__.startswith("tinynn."):
+        known = constructor_arguments(cls)
+        for name in arguments:
+            if name not in known:
+                raise TypeError(f"{cls.__name__} has no argument '{name}': {nearest(name, known)}")
+
+
 class Configured:
-    """Anything whose constructor arguments stand under their own names."""
+    """Anything whose constructor arguments stand under their own names; they are what ``repr`` shows."""
+
+    if not TYPE_CHECKING:  # mypy reads the arguments from __init__
+
+        def __new__(cls, *_, **arguments):
+            if arguments:
+                refuse_unknown_arguments(cls, arguments)
+            return super().__new__(cls)
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments as a dict that JSON can hold; ``Class(**config)`` is an equal object."""
         return config_of(self)
+
+    def __repr__(self) -> str:
+        return described(self)
+
+
+def described(obj: Any) -> str:
+    """An object as the call that makes it, without the arguments that are None or just its default name."""
+    values = {key: getattr(obj, key, None) for key in constructor_arguments(type(obj))}
+    shown = {k: v for k, v in values.items() if v is not None and (k, v) != ("name", getattr(obj, "default_name", ""))}
+    return f"{type(obj).__name__}({', '.join(f'{key}={value!r}' for key, value in shown.items())})"
 
 
 def config_of(obj: Any) -> dict[str, Any]:

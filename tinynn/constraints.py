@@ -7,15 +7,28 @@ NumPy functions that every backend's arrays run through. Any callable of that fo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from tinynn.config import Configured, at_least, restore
-from tinynn.errors import unknown
+from tinynn.errors import no_attribute, unknown
 from tinynn.typing import Array
 
-__all__ = ["MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm", "get"]
+__all__ = [
+    "MaxNorm",
+    "MinMaxNorm",
+    "NonNeg",
+    "UnitNorm",
+    "get",
+    "max_norm",
+    "maxnorm",
+    "min_max_norm",
+    "non_neg",
+    "nonneg",
+    "unit_norm",
+    "unitnorm",
+]
 
 Constraint: TypeAlias = Callable[[Array], Array]
 Axis: TypeAlias = int | Sequence[int]
@@ -79,6 +92,12 @@ def norms(w: Array, axis: Axis) -> Array:
     return np.sqrt(np.sum(np.square(w), axis=axes, keepdims=True))
 
 
+# Keras's names in small letters, old and new: ``constraints.max_norm(3)``.
+max_norm = maxnorm = MaxNorm
+unit_norm = unitnorm = UnitNorm
+non_neg = nonneg = NonNeg
+min_max_norm = MinMaxNorm
+
 CLASSES: dict[str, Any] = {"MaxNorm": MaxNorm, "UnitNorm": UnitNorm, "NonNeg": NonNeg, "MinMaxNorm": MinMaxNorm}
 NAMES: dict[str, Any] = {
     "max_norm": MaxNorm,
@@ -112,3 +131,9 @@ def get(identifier: Any) -> Constraint | None:
             f"{identifier!r}"
         )
     return identifier  # type: ignore[no-any-return]
+
+
+if not TYPE_CHECKING:  # mypy shall go on finding wrong names itself
+
+    def __getattr__(name):
+        raise no_attribute(__name__, name, __all__)

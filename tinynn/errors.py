@@ -3,7 +3,32 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable
+
+CUTOFF = 0.65
+"""Names less alike than this are not proposed: a wrong proposal is worse than none."""
+
+
+def closest(name: object, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant, whatever its case and underscores; None where none is near.
+
+    Of names that begin like it the first is taken.
+
+    >>> closest("cosine", ["hinge", "cosine_similarity"]), closest("mean_iou", ["mean_absolute_error"])
+    ('cosine_similarity', None)
+    """
+    key, small = _key(name), str(name).islower()
+    by_key: dict[str, str] = {}
+    for candidate in sorted(known, key=lambda k: k.islower() != small):  # of MaxNorm and max_norm the one like it
+        by_key.setdefault(_key(candidate), candidate)
+    begun = [k for k in by_key if len(key) >= 4 and k.startswith(key)]
+    near = begun or difflib.get_close_matches(key, by_key, n=1, cutoff=CUTOFF)
+    return by_key[near[0]] if near else None
+
+
+def _key(name: object) -> str:
+    return str(name).lower().replace("_", "").replace(" ", "").replace("-", "")
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
@@ -12,12 +37,25 @@ def nearest(name: object, known: Iterable[str]) -> str:
     >>> nearest("rulu", ["relu", "tanh"])
     "did you mean 'relu'? Known names: relu, tanh"
     """
-    names = sorted(known)
-    close = difflib.get_close_matches(str(name).lower(), names, n=1, cutoff=0.5)
-    hint = f"did you mean '{close[0]}'? " if close else ""
-    return f"{hint}Known names: {', '.join(names)}"
+    names = list(known)
+    close = closest(name, names)
+    hint = f"did you mean '{close}'? " if close else ""
+    return f"{hint}Known names: {', '.join(sorted(set(names)))}"
 
 
 def unknown(what: str, name: object, known: Iterable[str]) -> ValueError:
     """The error for a name that is not in a table, such as an activation or a loss."""
     return ValueError(f"unknown {what} {name!r}: {nearest(name, known)}")
+
+
+def no_attribute(module: str, name: str, known: Iterable[str]) -> AttributeError:
+    """The error for a name that a module does not have: what its ``__getattr__`` raises."""
+    return AttributeError(f"module '{module}' has no '{name}': {nearest(name, known)}")
+
+
+def frames_inside() -> int:
+    """The stacklevel at which a warning of our caller names the user's line: the first frame outside this library."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("tinynn."):
+        level, frame = level + 1, frame.f_back
+    return level

@@ -2,19 +2,20 @@
 
 An initializer is called with a shape and a ``tinynn.random.Generator`` and returns a host array; the parameter moves
 it to its backend and dtype. With a ``seed`` of its own it draws from that seed alone, so it gives the same values at
-every call; without one it draws from the generator, that is from the model's stream and the parameter's path.
+every call; without one it draws from the generator, that is from the model's stream and the parameter's path. By hand
+the generator may be left out: ``GlorotUniform(seed=1)((2, 2))``.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from tinynn.config import Configured, at_least, restore
-from tinynn.errors import unknown
-from tinynn.random import Generator
+from tinynn.errors import no_attribute, unknown
+from tinynn.random import Generator, Stream
 from tinynn.typing import ArrayLike, Shape
 
 __all__ = [
@@ -34,7 +35,22 @@ __all__ = [
     "TruncatedNormal",
     "VarianceScaling",
     "Zeros",
+    "constant",
     "get",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "identity",
+    "lecun_normal",
+    "lecun_uniform",
+    "ones",
+    "orthogonal",
+    "random_normal",
+    "random_uniform",
+    "truncated_normal",
+    "variance_scaling",
+    "zeros",
 ]
 
 TRUNCATED_STDDEV = 0.87962566103423978
@@ -51,15 +67,15 @@ class Initializer(Protocol):
 class Zeros(Configured):
     """0 everywhere."""
 
-    def __call__(self, shape: Shape, generator: Generator) -> np.ndarray:
-        return np.zeros(shape, generator.dtype)
+    def __call__(self, shape: Shape, generator: Generator | None = None) -> np.ndarray:
+        return np.zeros(shape, dtype_of(generator))
 
 
 class Ones(Configured):
     """1 everywhere."""
 
-    def __call__(self, shape: Shape, generator: Generator) -> np.ndarray:
-        return np.ones(shape, generator.dtype)
+    def __call__(self, shape: Shape, generator: Generator | None = None) -> np.ndarray:
+        return np.ones(shape, dtype_of(generator))
 
 
 class Constant(Configured):
@@ -71,9 +87,9 @@ class Constant(Configured):
             raise TypeError(f"Constant expects a number or an array of numbers, got {value!r}")
         self.value = array.tolist()
 
-    def __call__(self, shape: Shape, generator: Generator) -> np.ndarray:
+    def __call__(self, shape: Shape, generator: Generator | None = None) -> np.ndarray:
         try:
-            return np.full(shape, self.value, generator.dtype)
+            return np.full(shape, self.value, dtype_of(generator))
         except ValueError:
             raise ValueError(
                 f"Constant has a value of shape {np.shape(self.value)}, which does not fit a parameter of shape {shape}"
@@ -86,10 +102,10 @@ class Identity(Configured):
     def __init__(self, gain: float = 1.0):
         self.gain = gain
 
-    def __call__(self, shape: Shape, generator: Generator) -> np.ndarray:
+    def __call__(self, shape: Shape, generator: Generator | None = None) -> np.ndarray:
         if len(shape) != 2:
             raise ValueError(f"Identity expects a matrix, got the shape {shape}")
-        return self.gain * np.eye(shape[0], shape[1], dtype=generator.dtype)
+        return self.gain * np.eye(shape[0], shape[1], dtype=dtype_of(generator))
 
 
 class Random(Configured):
@@ -97,9 +113,11 @@ class Random(Configured):
 
     seed: int | None
 
-    def source(self, generator: Generator) -> Generator:
-        """The given generator, or that of the initializer's own seed."""
-        return generator if self.seed is None else Generator((self.seed, 0), 0, dtype=generator.dtype)
+    def source(self, generator: Generator | None) -> Generator:
+        """That of the initializer's own seed, or the given generator; without either one of a fresh stream."""
+        if self.seed is not None:
+            return Generator((self.seed, 0), 0, dtype=dtype_of(generator))
+        return Stream().generator("initializer", dtype=dtype_of(None)) if generator is None else generator
 
 
 class RandomNormal(Random):
@@ -110,7 +128,7 @@ class RandomNormal(Random):
         self.stddev = at_least(stddev, 0, "stddev", type(self).__name__)
         self.seed = checked_seed(seed, self)
 
-    def __call__(self, shape: Shape, generator: Generator) -> np.ndarray:
+    def __call__(self, shape: Shape, generator: Generator | None = None) -> np.ndarray:
         return self.source(generator).normal(shape, self.mean, self.stddev)
 
 
@@ -122,7 +140,7 @@ class TruncatedNormal(Random):
         self.stddev = at_least(stddev, 0, "stddev", type(self).__name__)
         self.seed = checked_seed(seed, self)
 
-    def __call__(self, shape: Shape, generator: Generator) -> np.ndarray:
+    def __call__(self, shape: Shape, generator: Generator | None = None) -> np.ndarray:
         return self.source(generator).truncated_normal(shape, self.mean, self.stddev)
 
 
@@ -135,7 +153,7 @@ class RandomUniform(Random):
         self.minval, self.maxval = minval, maxval
         self.seed = checked_seed(seed, self)
 
-    def __call__(self, shape: Shape, generator: Generator) -> np.ndarray:
+    def __call__(self, shape: Shape, generator: Generator | None = None) -> np.ndarray:
         return self.source(generator).uniform(shape, self.minval, self.maxval)
 
 
@@ -169,7 +187,7 @@ class VarianceScaling(Random):
         self.scale, self.mode, self.distribution = scale, mode, distribution
         self.seed = checked_seed(seed, self)
 
-    def __call__(self, shape: Shape, generator: Generator) -> np.ndarray:
+    def __call__(self, shape: Shape, generator: Generator | None = None) -> np.ndarray:
         fan_in, fan_out = fans(shape)
         n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         variance = self.scale / max(1.0, n)
@@ -235,14 +253,19 @@ class Orthogonal(Random):
         self.gain = gain
         self.seed = checked_seed(seed, self)
 
-    def __call__(self, shape: Shape, generator: Generator) -> np.ndarray:
+    def __call__(self, shape: Shape, generator: Generator | None = None) -> np.ndarray:
         if len(shape) < 2:
             raise ValueError(f"Orthogonal expects a shape of two axes or more, got {shape}")
         rows, columns = math.prod(shape[:-1]), shape[-1]
         z = self.source(generator).double().normal((max(rows, columns), min(rows, columns)))
         q, r = np.linalg.qr(z)
         q *= np.where(np.diagonal(r) < 0, -self.gain, self.gain)
-        return np.ascontiguousarray(q if rows >= columns else q.T, generator.dtype).reshape(shape)
+        return np.ascontiguousarray(q if rows >= columns else q.T, dtype_of(generator)).reshape(shape)
+
+
+def dtype_of(generator: Generator | None) -> Any:
+    """What the values are: the generator's dtype, float32 without one."""
+    return np.dtype("float32") if generator is None else generator.dtype
 
 
 def fans(shape: Shape) -> tuple[int, int]:
@@ -265,6 +288,14 @@ def checked_seed(seed: int | None, owner: object) -> int | None:
         raise ValueError(f"{type(owner).__name__} expects a seed of None or 0 <= seed < 2**32, got {seed!r}")
     return int(seed)
 
+
+# Keras's names in small letters: ``initializers.he_normal(seed=1)``.
+zeros, ones, constant, identity = Zeros, Ones, Constant, Identity
+random_normal, truncated_normal, random_uniform = RandomNormal, TruncatedNormal, RandomUniform
+variance_scaling, orthogonal = VarianceScaling, Orthogonal
+glorot_uniform, glorot_normal = GlorotUniform, GlorotNormal
+he_uniform, he_normal = HeUniform, HeNormal
+lecun_uniform, lecun_normal = LecunUniform, LecunNormal
 
 CLASSES: dict[str, Any] = {
     c.__name__: c
@@ -304,3 +335,9 @@ def get(identifier: Any) -> Initializer:
             f"(shape, generator); got {identifier!r}"
         )
     return identifier  # type: ignore[no-any-return]
+
+
+if not TYPE_CHECKING:  # mypy shall go on finding wrong names itself
+
+    def __getattr__(name):
+        raise no_attribute(__name__, name, __all__)

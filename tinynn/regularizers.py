@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from tinynn.config import Configured, at_least, restore
-from tinynn.errors import unknown
+from tinynn.errors import no_attribute, unknown
 from tinynn.function import Function
 from tinynn.tensor import Tensor
 from tinynn.typing import Array
@@ -149,3 +149,9 @@ def get(identifier: Any) -> Regularizer | None:
             f"{identifier!r}"
         )
     return identifier  # type: ignore[no-any-return]
+
+
+if not TYPE_CHECKING:  # mypy shall go on finding wrong names itself
+
+    def __getattr__(name):
+        raise no_attribute(__name__, name, __all__)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinynn.config import Configured, above, at_least, positive_integer, restore
+from tinynn.errors import no_attribute
 from tinynn.typing import Array
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "CosineDecayRestarts",
     "ExponentialDecay",
     "InverseTimeDecay",
+    "LearningRateSchedule",
     "LinearWarmup",
     "PiecewiseConstantDecay",
     "PolynomialDecay",
@@ -43,9 +45,9 @@ class Schedule(Configured):
         value = self.rate(step)
         return float(value) if isinstance(step, (int, float)) else value
 
-    def __repr__(self) -> str:
-        arguments = ", ".join(f"{key}={value!r}" for key, value in self.config().items() if value is not None)
-        return f"{type(self).__name__}({arguments})"
+
+LearningRateSchedule = Schedule
+"""Keras's name; a subclass may override ``__call__(step)`` as there, instead of ``rate``."""
 
 
 class Constant(Schedule):
@@ -289,3 +291,9 @@ def get(value: Any, owner: str) -> Callable[[Any], Any]:
     if callable(value):
         return value  # type: ignore[no-any-return]
     return Constant(at_least(value, 0, "learning_rate", owner))
+
+
+if not TYPE_CHECKING:  # mypy shall go on finding wrong names itself
+
+    def __getattr__(name):
+        raise no_attribute(__name__, name, __all__)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tinynn import ops
+from tinynn.errors import closest
 from tinynn.function import UNOPENED
 from tinynn.typing import Array, Shape
 
@@ -88,8 +91,30 @@ class Tensor:
 
     # -- operators ---------------------------------------------------------------------------------------------------
 
-    __array_ufunc__ = None
-    """NumPy hands ``array + tensor`` to us instead of taking the tensor apart."""
+    __array_priority__ = 1000
+    """CuPy hands ``array + tensor`` to us instead of taking the tensor apart."""
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **arguments: Any) -> Any:
+        """``array + tensor`` is ours; TypeError for any other of NumPy's functions, which would lose the gradient."""
+        operator = OPERATORS.get(ufunc)
+        if operator is not None and "out" in arguments:
+            raise TypeError("an array cannot take a Tensor in place: write a = a + t instead of a += t")
+        if operator is None or method != "__call__" or arguments:
+            raise without_gradient(ufunc.__name__)
+        return operator(*inputs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        """What NumPy asks before ``np.mean(tensor)`` and the like: TypeError that names ours."""
+        if function in (np.shape, np.ndim, np.size) and len(args) == 1 and not kwargs:
+            return getattr(args[0], function.__name__)
+        raise without_gradient(function.__name__)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """``np.asarray(tensor)``: a copy of the value, as ``numpy()`` gives it; the gradient ends there."""
+        if copy is False:
+            raise ValueError("the value of a Tensor can only be had as a copy: leave out copy=False")
+        value: np.ndarray = self.numpy()
+        return value if dtype is None else value.astype(dtype, copy=False)
 
     def __add__(self, other: Any) -> Tensor:
         return ops.add(self, other)
@@ -170,3 +195,38 @@ class Tensor:
 
     def relu(self) -> Tensor:
         return ops.relu(self)
+
+
+OPERATORS: dict[Any, Any] = {
+    np.add: ops.add,
+    np.subtract: ops.subtract,
+    np.multiply: ops.multiply,
+    np.divide: ops.divide,
+    np.power: ops.power,
+    np.matmul: ops.matmul,
+}
+"""What NumPy calls for an operator between an array on the left and a tensor on the right."""
+
+OTHER_NAMES = {
+    "abs": "absolute",
+    "amax": "max",
+    "amin": "min",
+    "average": "mean",
+    "dot": "matmul",
+    "float_power": "power",
+    "hstack": "concatenate",
+    "swapaxes": "transpose",
+    "vstack": "concatenate",
+}
+"""NumPy's names of what ``ops`` calls by another."""
+
+
+def without_gradient(name: str) -> TypeError:
+    """The error for a NumPy function that is called with a tensor."""
+    ours = OTHER_NAMES.get(name, name)
+    close = ours if ours in ops.__all__ else closest(ours, ops.__all__)
+    write = f"write ops.{close}(...), with `from tinynn import ops`" if close else "tinynn.ops has no such function"
+    return TypeError(
+        f"np.{name} does not take a Tensor, because the gradient would be lost: {write}; where only the value is "
+        f"wanted write np.{name}(x.numpy())"
+    )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from tinynn.errors import no_attribute
 from tinynn.random import set_seed
 
-__all__ = ["normalize", "set_seed", "to_categorical"]
+__all__ = ["normalize", "set_random_seed", "set_seed", "to_categorical"]
+
+set_random_seed = set_seed
+"""Keras's name of ``set_seed``. NumPy's own generators keep their seeds: nothing here draws from them."""
 
 
 def to_categorical(y: ArrayLike, num_classes: int | None = None, dtype: DTypeLike = "float32") -> NDArray[Any]:
@@ -81,3 +85,9 @@ def _refuse(wrong: NDArray[np.bool_], labels: NDArray[Any], why: str) -> None:
         place = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
         where = ", ".join(str(int(k)) for k in place)
         raise ValueError(f"y[{where}] = {labels[place]} {why}")
+
+
+if not TYPE_CHECKING:  # mypy shall go on finding wrong names itself
+
+    def __getattr__(name):
+        raise no_attribute(__name__, name, __all__)

@@ -50,11 +50,24 @@ def _fetch(folder: Path, file: str, checksum: str, mirrors: Sequence[str]) -> No
         try:
             pooch.retrieve(url, f"sha256:{checksum}", fname=file, path=folder, downloader=download)
         except (OSError, ValueError) as error:  # ValueError is pooch's word for a wrong checksum
-            answers.append(f"  {url}: {error}")
+            answers.append(f"{url}: {reason(error)}")
         else:
             return
     raise OSError(
-        f"{folder / file} is not there and no mirror delivered it:\n"
-        + "\n".join(answers)
-        + f"\nPut the file into a folder `{folder.name}` by hand and let TINYNN_DATA name that folder's parent."
+        f"{folder / file} is not there and no mirror delivered it ({'; '.join(answers)}): put the file into a folder "
+        f"`{folder.name}` by hand and let TINYNN_DATA name that folder's parent"
     )
+
+
+def reason(error: Exception) -> str:
+    """What went wrong with a mirror, in a few words instead of the stack of its causes."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if isinstance(error, ValueError) and not isinstance(error, OSError):
+        return "other bytes than expected"
+    if "Timeout" in kinds:
+        return f"no answer in {TIMEOUT_SECONDS} s"
+    if "HTTPError" in kinds:
+        return str(error).split(" for url")[0]
+    if {"ConnectionError", "ChunkedEncodingError"} & kinds:
+        return "no connection" if "refused" not in str(error) else "connection refused"
+    return f"{type(error).__name__}: {error}".split("\n")[0][:100]

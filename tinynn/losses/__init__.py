@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinynn.config import restore
-from tinynn.errors import unknown
+from tinynn.errors import no_attribute, unknown
 from tinynn.losses import functions
 from tinynn.losses.base import Loss
 from tinynn.losses.crossentropy import BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy
@@ -71,8 +71,26 @@ __all__ = [
     "binary_crossentropy",
     "categorical_crossentropy",
     "sparse_categorical_crossentropy",
+    "mse",
+    "mae",
+    "mape",
+    "msle",
+    "logcosh",
+    "kld",
+    "MSE",
+    "MAE",
+    "MAPE",
+    "MSLE",
+    "KLD",
     "get",
 ]
+
+mse = MSE = mean_squared_error
+mae = MAE = mean_absolute_error
+mape = MAPE = mean_absolute_percentage_error
+msle = MSLE = mean_squared_logarithmic_error
+kld = KLD = kl_divergence
+logcosh = log_cosh
 
 CLASSES: dict[str, type[Loss]] = {
     cls.__name__: cls
@@ -105,6 +123,7 @@ ALIASES = {
     "bce": "binary_crossentropy",
     "kld": "kl_divergence",
     "kullback_leibler_divergence": "kl_divergence",
+    "cosine_proximity": "cosine_similarity",
 }
 
 
@@ -112,7 +131,7 @@ def get(identifier: Any) -> Loss:
     """The loss of a name, a class, an object, {"class": ..., "config": ...}, or any callable (y_true, y_pred).
 
     >>> get("mse")
-    <MeanSquaredError mean_squared_error>
+    MeanSquaredError(reduction='sum_over_batch_size')
 
     ValueError for an unknown name (with the nearest one), TypeError for what cannot be a loss.
     """
@@ -131,3 +150,9 @@ def get(identifier: Any) -> Loss:
         name = getattr(identifier, "__name__", "")
         return NAMES[name]() if getattr(functions, name, None) is identifier else FunctionLoss(identifier)
     raise TypeError(f"a loss is a name, a Loss, or a callable (y_true, y_pred), got {identifier!r}")
+
+
+if not TYPE_CHECKING:  # mypy shall go on finding wrong names itself
+
+    def __getattr__(name):
+        raise no_attribute(__name__, name, __all__)

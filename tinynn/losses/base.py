@@ -66,6 +66,18 @@ class Loss(Configured):
         """y with values that ``values`` can take; ValueError names the first that it cannot."""
         return door.as_floats(y)
 
+    def check_output(self, activation: str | None, output_shape: Shape, layer_name: str) -> None:
+        """Whether the model's output fits this loss; called by ``compile`` or ``build``.
+
+        activation: of the last layer, by name; None where it is not known, which is no complaint.  output_shape:
+        without the batch axis. ValueError for what cannot learn, a warning for what Keras trains on as well.
+        """
+        if activation == "softmax" and tuple(output_shape)[-1:] == (1,):
+            raise ValueError(
+                f"layer '{layer_name}': a softmax over a single output is always 1, so nothing can be learned: use "
+                "activation='sigmoid' with 'binary_crossentropy', or one unit per class"
+            )
+
     # -- calling -----------------------------------------------------------------------------------------------------
 
     def check(self, y_true: ArrayLike, output_shape: Shape, what: str = "y_true") -> np.ndarray:
@@ -153,6 +165,3 @@ class Loss(Configured):
                 f"{self.name} expects one sample weight per row, shape ({rows},), got {tuple(weights.shape)}"
             )
         return weights
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name}>"

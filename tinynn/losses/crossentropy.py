@@ -6,13 +6,13 @@ that nothing overflows and log(0) cannot happen. Probabilities that come from el
 
 from __future__ import annotations
 
-import sys
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tinynn.config import fraction
+from tinynn.errors import frames_inside
 from tinynn.function import Function
 from tinynn.losses import door
 from tinynn.losses.base import MEAN, Loss
@@ -48,14 +48,6 @@ def mean_of(values: Tensor, keep: int) -> Tensor:
     return values if keep else values.graph.apply(WeightedMean(), values)
 
 
-def frames_inside() -> int:
-    """The stacklevel at which a warning of our caller names the user's line: the first frame outside this library."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("tinynn."):
-        level, frame = level + 1, frame.f_back
-    return level
-
-
 def one_hot(labels: Array, classes: int, like: Array) -> Array:
     """Rows of 0 and 1 in the dtype and on the device of ``like``; a negative label makes a row of zeros."""
     numbers = np.cumsum(np.ones_like(labels, shape=(classes,))) - 1
@@ -71,6 +63,10 @@ class CrossEntropy(Loss):
     """
 
     below: type[Function] = Softmax
+    probabilities: ClassVar[frozenset[str]] = frozenset(
+        {"softmax", "sigmoid", "hard_sigmoid", "exponential", "softplus"}
+    )
+    """Activations whose outputs can stand for probabilities once they are divided by their sum."""
 
     def __init__(
         self,
@@ -87,6 +83,18 @@ class CrossEntropy(Loss):
             raise ValueError(f"{self.name} expects the classes on the last axis, axis=-1, got {axis!r}: Permute before")
         self.axis = axis
         self._warned = False
+
+    def check_output(self, activation: str | None, output_shape: Shape, layer_name: str) -> None:
+        """Warns where logits would be taken for probabilities: they are clipped, and training goes badly in silence."""
+        super().check_output(activation, output_shape, layer_name)
+        if activation is None or self.from_logits or activation in self.probabilities:
+            return
+        warnings.warn(
+            f"{self.name} expects probabilities, and layer '{layer_name}' ends with activation '{activation}': write "
+            f"activation='{self.below.__name__.lower()}' there, or compile with the loss "
+            f"{type(self).__name__}(from_logits=True)",
+            stacklevel=frames_inside(),
+        )
 
     def logits(self, y_pred: Tensor) -> Tensor | None:
         """The logits that y_pred is or was made from, None for probabilities from elsewhere."""
@@ -212,6 +220,7 @@ class BinaryCrossentropy(CrossEntropy):
 
     default_name = "binary_crossentropy"
     below = Sigmoid
+    probabilities = frozenset({"sigmoid", "hard_sigmoid", "softmax"})
     elementwise = True
 
     def verify(self, y: np.ndarray, output_shape: Shape, what: str) -> np.ndarray:

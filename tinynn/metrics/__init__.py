@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinynn import losses
 from tinynn.config import restore
-from tinynn.errors import unknown
+from tinynn.errors import closest, no_attribute, unknown
 from tinynn.losses import FunctionLoss, Hinge, Loss, SparseCategoricalCrossentropy
 from tinynn.metrics.accuracy import (
     Accuracy,
@@ -21,6 +21,20 @@ from tinynn.metrics.agreement import F1Score, Precision, Recall
 from tinynn.metrics.auc import AUC
 from tinynn.metrics.base import FunctionMetric, LossMetric, Mean, MeanMetric, Metric, array_of
 from tinynn.metrics.confusion import ConfusionMatrix, MeanIoU, confusion_matrix
+from tinynn.metrics.functions import (
+    binary_crossentropy,
+    categorical_crossentropy,
+    cosine_similarity,
+    hinge,
+    kl_divergence,
+    mean_absolute_error,
+    mean_absolute_percentage_error,
+    mean_squared_error,
+    mean_squared_logarithmic_error,
+    poisson,
+    sparse_categorical_crossentropy,
+    squared_hinge,
+)
 from tinynn.metrics.regression import MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError
 from tinynn.typing import Array, ArrayLike
 
@@ -46,13 +60,32 @@ __all__ = [
     "SparseTopKCategoricalAccuracy",
     "TopKCategoricalAccuracy",
     "binary_accuracy",
+    "binary_crossentropy",
     "categorical_accuracy",
+    "categorical_crossentropy",
     "confusion_matrix",
+    "cosine_similarity",
     "get",
+    "hinge",
+    "kl_divergence",
+    "mae",
+    "mape",
+    "mean_absolute_error",
+    "mean_absolute_percentage_error",
+    "mean_squared_error",
+    "mean_squared_logarithmic_error",
+    "mse",
+    "msle",
+    "poisson",
     "sparse_categorical_accuracy",
+    "sparse_categorical_crossentropy",
     "sparse_top_k_categorical_accuracy",
+    "squared_hinge",
     "top_k_categorical_accuracy",
 ]
+
+mse, mae = mean_squared_error, mean_absolute_error
+mape, msle = mean_absolute_percentage_error, mean_squared_logarithmic_error
 
 CLASSES: dict[str, type[Metric]] = {
     cls.__name__: cls
@@ -75,6 +108,8 @@ NAMES: dict[str, type[Metric]] = {
     "root_mean_squared_error": RootMeanSquaredError,
     "rmse": RootMeanSquaredError,
 }
+WITH_CLASSES = ("ConfusionMatrix", "MeanIoU")
+"""What needs the number of classes, so that a name alone does not do."""
 ACCURACY = ("accuracy", "acc")
 CROSSENTROPY = ("crossentropy", "ce")
 
@@ -86,7 +121,7 @@ def get(identifier: Any, loss: Loss | None = None, output_shape: Sequence[int] |
     fits them, and "crossentropy" ("ce") likewise. The metric keeps the name that the user wrote.
 
     >>> get("acc", losses.get("categorical_crossentropy"), (10,))
-    <CategoricalAccuracy acc>
+    CategoricalAccuracy(name='acc')
 
     ValueError for an unknown name (with the nearest one), TypeError for what cannot be a metric.
     """
@@ -101,8 +136,10 @@ def get(identifier: Any, loss: Loss | None = None, output_shape: Sequence[int] |
         return LossMetric(losses.get(identifier))
     if callable(identifier):
         name = getattr(identifier, "__name__", "")
-        if globals().get(name) is identifier and name in NAMES:
-            return NAMES[name]()
+        if globals().get(name) is identifier and (name in NAMES or name in losses.NAMES):
+            return get(name)
+        if identifier is confusion_matrix:
+            raise unknown_metric(name)
         known = losses.get(identifier)
         return FunctionMetric(identifier) if isinstance(known, FunctionLoss) else LossMetric(known)
     raise TypeError(f"a metric is a name, a Metric, or a callable (y_true, y_pred), got {identifier!r}")
@@ -116,13 +153,21 @@ def named(name: str, loss: Loss | None, output_shape: tuple[int, ...]) -> Metric
     if key in CROSSENTROPY:
         kind = "sparse_categorical" if isinstance(loss, SparseCategoricalCrossentropy) else "categorical"
         return LossMetric(losses.get(f"{'binary' if output_shape[-1:] in ((), (1,)) else kind}_crossentropy"), name)
-    if name in CLASSES and name not in ("ConfusionMatrix", "MeanIoU"):
+    if name in CLASSES and name not in WITH_CLASSES:
         return CLASSES[name](name=name)
     if key in NAMES:
         return NAMES[key](name=name)
     if key in losses.NAMES or key in losses.ALIASES or name in losses.CLASSES:
         return LossMetric(losses.get(name), name)
-    raise unknown("metric", name, [*ACCURACY, *CROSSENTROPY, *NAMES, *losses.NAMES, *losses.ALIASES])
+    raise unknown_metric(name)
+
+
+def unknown_metric(name: str) -> ValueError:
+    """The error for a name; it says how to write a metric that needs an argument."""
+    for cls in WITH_CLASSES:
+        if closest(name, [cls, CLASSES[cls].default_name]):
+            return ValueError(f"a metric cannot be had by the name {name!r}: write metrics.{cls}(num_classes=...)")
+    return unknown("metric", name, [*ACCURACY, *CROSSENTROPY, *NAMES, *losses.NAMES, *losses.ALIASES])
 
 
 def accuracy(name: str, loss: Loss | None, output_shape: tuple[int, ...]) -> Metric:
@@ -160,3 +205,9 @@ def top_k_categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike, k: int = 5)
 def sparse_top_k_categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike, k: int = 5) -> Array:
     """Whether fewer than k outputs are larger than that of the class number, row by row."""
     return SparseTopKCategoricalAccuracy(k).values(array_of(y_true), array_of(y_pred))
+
+
+if not TYPE_CHECKING:  # mypy shall go on finding wrong names itself
+
+    def __getattr__(name):
+        raise no_attribute(__name__, name, __all__)

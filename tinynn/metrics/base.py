@@ -49,9 +49,6 @@ class Metric(Configured):
         self.update_state(y_true, y_pred, sample_weight)
         return self.result()
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name}>"
-
 
 def array_of(value: Any) -> Array:
     """The array of a Tensor; anything else that is not an array goes through NumPy."""

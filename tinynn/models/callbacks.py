@@ -138,10 +138,12 @@ def listed(callbacks: Iterable[Callback] | Callback | None) -> list[Callback]:
     """The callbacks as a list; a single one will do. TypeError for what is no callback."""
     if callbacks is None:
         return []
-    many = [callbacks] if isinstance(callbacks, (Callback, type)) or callable(callbacks) else list(callbacks)
+    many: list[Any] = [callbacks] if isinstance(callbacks, (Callback, type)) or callable(callbacks) else list(callbacks)
     for callback in many:
         if isinstance(callback, type) and issubclass(callback, Callback):
-            raise TypeError(f"callbacks expects objects, got the class {callback.__name__}: write {callback.__name__}()")
+            raise TypeError(
+                f"callbacks expects objects, got the class {callback.__name__}: write {callback.__name__}()"
+            )
         if not isinstance(callback, Callback):
             raise TypeError(
                 f"callbacks expects objects of tinynn.callbacks.Callback, got {callback!r}: derive your class from "

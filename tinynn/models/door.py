@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinynn.data import Arrays, host_array
+from tinynn.errors import frames_inside
 from tinynn.layers.base import shown
 from tinynn.models.callbacks import Callback
 from tinynn.typing import ArrayLike
@@ -218,7 +219,7 @@ def with_class_weights(data: Arrays, class_weight: dict[int, float] | None) -> A
         warnings.warn(
             f"class_weight has weights for the classes {unseen}, which do not occur among the labels; these are "
             f"{classes[:20].tolist()}{' ...' if len(classes) > 20 else ''}",
-            stacklevel=6,
+            stacklevel=frames_inside(),
         )
     weights = np.ones(len(labels), np.float32)
     for label, weight in class_weight.items():
@@ -267,5 +268,5 @@ def warn_of_sorted_labels(train: Arrays, held_out: Arrays) -> None:
         warnings.warn(
             f"validation_split takes the last rows, and the classes {classes} {where}: "
             "the data look sorted. Shuffle x and y together first",
-            stacklevel=4,
+            stacklevel=frames_inside(),
         )

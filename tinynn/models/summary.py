@@ -27,7 +27,9 @@ class Row:
 def table(title: str, rows: Iterable[Row], variables: Iterable[Variable], frozen: set[int]) -> str:
     """The whole summary as text; ``frozen`` holds the ids of variables that training does not change."""
     cells = [(f"{row.name} ({row.kind})", batch_shape(row.shape), f"{row.size:,}") for row in rows]
-    widths = [max([least, *(len(cell) + GAP for cell in column)]) for least, *column in zip(WIDTHS, *cells, strict=True)]
+    widths = [
+        max([least, *(len(cell) + GAP for cell in column)]) for least, *column in zip(WIDTHS, *cells, strict=True)
+    ]
     line, double = "_" * sum(widths), "=" * sum(widths)
     lines = [f'Model: "{title}"', line, columns(("Layer (type)", "Output Shape", "Param #"), widths), double]
     lines += [columns(row, widths) for row in cells]

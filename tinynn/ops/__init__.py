@@ -5,6 +5,9 @@ apply them: ``ops.add(x, y)`` is what ``x + y`` means for tensors. Plain numbers
 operand is a tensor.
 """
 
+from typing import TYPE_CHECKING
+
+from tinynn.errors import no_attribute
 from tinynn.ops.activations import activate, log_softmax, relu, sigmoid, softmax, tanh
 from tinynn.ops.arithmetic import add, divide, maximum, minimum, multiply, negative, power, subtract
 from tinynn.ops.elementary import absolute, clip, exp, log, sqrt, square, where
@@ -50,3 +53,9 @@ __all__ = [
     "transpose",
     "where",
 ]
+
+
+if not TYPE_CHECKING:  # mypy shall go on finding wrong names itself
+
+    def __getattr__(name):
+        raise no_attribute(__name__, name, __all__)

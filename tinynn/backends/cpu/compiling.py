@@ -18,7 +18,7 @@ class Announcer(event.Listener):
         if not self.said and of_ours(event):
             self.said = True
             print(
-                "tinynn: compiling kernels for this processor; it takes some seconds, once, and is kept on disk",
+                "tinynn: compiling new kernels for this processor (some seconds, once: they are kept on disk)",
                 file=sys.stderr,
                 flush=True,
             )

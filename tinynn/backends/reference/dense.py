@@ -10,6 +10,7 @@ from tinynn.typing import Array
 
 
 def forward(y: Array, x: Array, W: Array, b: Array | None, activation: Activation) -> None:
+    """y = activation(x W + b), written step by step into y."""
     np.matmul(x, W, out=y)
     if b is not None:
         np.add(y, b, out=y)
@@ -26,10 +27,20 @@ def backward(
     y: Array,
     activation: Activation,
 ) -> None:
-    activations.backward(dy, dy, None, y, activation)
+    """With z = x W + b and y = f(z):
+
+    dz = dy f'(z)          (N, O), the derivative written by y, which is all that is kept
+    dx = dz W^T            (N, I)
+    dW = x^T dz            (I, O), the sum over the rows of the batch
+    db = sum over n of dz  (O,)
+
+    dz takes the place of dy, which is ours to overwrite.
+    """
+    dz = dy
+    activations.backward(dz, dy, None, y, activation)
     if dx is not None:
-        np.matmul(dy, W.T, out=dx)
+        np.matmul(dz, W.T, out=dx)
     if dW is not None:
-        np.matmul(x.T, dy, out=dW)
+        np.matmul(x.T, dz, out=dW)
     if db is not None:
-        np.sum(dy, axis=0, out=db)
+        np.sum(dz, axis=0, out=db)

@@ -1,19 +1,44 @@
-"""Keras's top level, as far as this library has it."""
+"""Keras's top level, as far as this library has it: ``from tinynn.compat import keras``."""
 
-from tinynn import constraints, initializers, losses, metrics, regularizers
-from tinynn import optim as optimizers
+from typing import TYPE_CHECKING
+
+from tinynn.compat.keras import (
+    activations,
+    callbacks,
+    constraints,
+    datasets,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    optimizers,
+    regularizers,
+    utils,
+)
+from tinynn.errors import no_attribute
 from tinynn.layers import Input
-from tinynn.models import Model, Sequential, callbacks
+from tinynn.models import Model, Sequential
 
 __all__ = [
     "Input",
     "Model",
     "Sequential",
+    "activations",
     "callbacks",
     "constraints",
+    "datasets",
     "initializers",
+    "layers",
     "losses",
     "metrics",
+    "models",
     "optimizers",
     "regularizers",
+    "utils",
 ]
+
+if not TYPE_CHECKING:  # mypy shall go on finding wrong names itself
+
+    def __getattr__(name):
+        raise no_attribute(__name__, name, __all__)

@@ -1,0 +1,555 @@
+"""What a user of Keras types: old module paths, small names, single callbacks, NumPy on tensors, and typing errors."""
+
+import importlib
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinynn as nn
+from tinynn import (
+    Graph,
+    Sequential,
+    activations,
+    callbacks,
+    errors,
+    initializers,
+    losses,
+    metrics,
+    ops,
+    schedules,
+    utils,
+)
+from tinynn import layers as L
+from tinynn.datasets import source
+from tinynn.models.progress import moving_line
+from tinynn.models.summary import Row, table
+
+rng = np.random.default_rng(11)
+X = rng.standard_normal((24, 6)).astype("float32")
+LABELS = rng.integers(0, 3, 24)
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def classifier(units=3, activation="softmax", loss="sparse_categorical_crossentropy"):
+    model = Sequential([L.Dense(5, activation="relu", input_shape=(6,)), L.Dense(units, activation=activation)])
+    model.compile(loss=loss, optimizer="sgd", metrics=["accuracy"])
+    return model
+
+
+# -- old listings ------------------------------------------------------------------------------------------------------
+
+OLD_LISTINGS = {
+    "attributes": """
+import tinynn.compat.keras as keras
+model = keras.models.Sequential()
+model.add(keras.layers.Dense(8, activation=keras.activations.relu, input_dim=6,
+                             kernel_initializer=keras.initializers.he_normal(seed=1),
+                             kernel_constraint=keras.constraints.max_norm(2.)))
+model.add(keras.layers.Dense(3, activation='softmax', kernel_regularizer=keras.regularizers.l2(0.01)))
+model.compile(loss=keras.losses.categorical_crossentropy, optimizer=keras.optimizers.SGD(lr=0.01, momentum=0.9),
+              metrics=[keras.metrics.categorical_accuracy])
+model.fit(X, keras.utils.to_categorical(Y, 3), epochs=1, verbose=0,
+          callbacks=[keras.callbacks.LambdaCallback(on_batch_end=lambda batch, logs: seen.append(batch))])
+assert keras.datasets.mnist.load_data and keras.optimizers.schedules.ExponentialDecay
+""",
+    "old paths": """
+from tinynn.compat.keras.models import Sequential
+from tinynn.compat.keras.layers.core import Dense, Dropout, Activation
+from tinynn.compat.keras.layers.noise import GaussianNoise
+from tinynn.compat.keras.layers.normalization import BatchNormalization
+from tinynn.compat.keras.layers.advanced_activations import LeakyReLU
+from tinynn.compat.keras.constraints import maxnorm, nonneg, unitnorm
+from tinynn.compat.keras.regularizers import l2
+from tinynn.compat.keras.optimizers import SGD
+from tinynn.compat.keras.utils import np_utils
+model = Sequential()
+model.add(GaussianNoise(0.1, input_shape=(6,)))
+model.add(Dense(8, kernel_initializer='uniform', kernel_constraint=maxnorm(3)))
+model.add(LeakyReLU(alpha=0.1))
+model.add(BatchNormalization())
+model.add(Dropout(0.2))
+model.add(Dense(3, kernel_regularizer=l2(0.01)))
+model.add(Activation('softmax'))
+model.compile(loss='categorical_crossentropy', optimizer=SGD(lr=0.1, decay=1e-6, nesterov=True, momentum=0.9),
+              metrics=['accuracy'])
+model.fit(X, np_utils.to_categorical(Y, 3), epochs=1, batch_size=8, verbose=0)
+seen.append(model.evaluate(X, np_utils.to_categorical(Y, 3), verbose=0))
+""",
+    "modules": """
+import tinynn.compat.keras.layers.noise
+import tinynn.compat.keras.utils.np_utils
+from tinynn.compat import keras
+from tinynn.compat.keras.callbacks import Callback
+class Batches(Callback):
+    def on_batch_end(self, batch, logs=None):
+        seen.append(logs['loss'])
+model = keras.Sequential([keras.layers.Dense(1, input_shape=(6,))])
+model.compile('sgd', keras.losses.mse, metrics=[keras.metrics.mae])
+model.fit(X, Y, batch_size=8, epochs=1, verbose=0, callbacks=[Batches()])
+assert len(seen) == 3
+""",
+}
+
+
+@pytest.mark.parametrize("name", OLD_LISTINGS)
+def test_old_listings_run_whole(name):
+    seen = []
+    exec(compile(OLD_LISTINGS[name], name, "exec"), {"X": X, "Y": LABELS, "seen": seen, "__name__": "listing"})
+    assert seen
+
+
+def test_every_old_module_is_there():
+    keras = importlib.import_module("tinynn.compat.keras")
+    for name in keras.__all__:
+        assert getattr(keras, name) is not None
+    with pytest.raises(AttributeError, match="did you mean 'layers'"):
+        keras.layer  # noqa: B018
+    with pytest.raises(AttributeError, match="did you mean 'Dense'"):
+        keras.layers.Dens  # noqa: B018
+
+
+# -- callbacks ---------------------------------------------------------------------------------------------------------
+
+
+class Old(callbacks.Callback):
+    def __init__(self):
+        self.calls = []
+
+    def on_batch_begin(self, batch, logs=None):
+        self.calls.append(("begin", batch))
+
+    def on_batch_end(self, batch, logs=None):
+        self.calls.append(("end", batch, "loss" in logs))
+
+
+class Both(Old):
+    def on_train_batch_end(self, batch, logs=None):
+        self.calls.append(("new", batch))
+
+
+def test_the_older_names_of_the_batch_hooks_are_called():
+    old, both = Old(), Both()
+    classifier().fit(X, LABELS, batch_size=12, verbose=0, callbacks=[old, both])
+    assert old.calls == [("begin", 0), ("end", 0, True), ("begin", 1), ("end", 1, True)]
+    assert both.calls == [("begin", 0), ("new", 0), ("begin", 1), ("new", 1)]
+
+
+def test_lambda_callback_takes_every_hook():
+    hooks = sorted(name for name in dir(callbacks.Callback) if name.startswith("on_"))
+    assert len(hooks) == 16
+    calls = []
+    callback = callbacks.LambdaCallback(**{name: lambda *_, name=name: calls.append(name) for name in hooks})
+    model = classifier()
+    model.fit(X, LABELS, verbose=0, callbacks=[callback], validation_split=0.5)
+    model.predict(X, callbacks=[callback])
+    assert set(calls) == set(hooks) - {"on_batch_begin", "on_batch_end"}  # the newer names go first
+    with pytest.raises(TypeError, match="on_epoch_end"):
+        callbacks.LambdaCallback(on_epoch_end=3)
+
+
+def test_callbacks_may_be_one_and_must_be_callbacks():
+    params = {"epochs": 1}
+    old, model = Old(), classifier()
+    assert callbacks.CallbackList(old, model, params).callbacks == [old]
+    assert callbacks.CallbackList(None, model, params).callbacks == []
+    for wrong, words in [
+        (Old, r"write Old\(\)"),
+        ([Old], r"write Old\(\)"),
+        ([print], "LambdaCallback"),
+        (print, "derive"),
+    ]:
+        with pytest.raises(TypeError, match=words):
+            callbacks.CallbackList(wrong, model, params)
+
+
+# -- NumPy on tensors --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def t():
+    return Graph(dtype="float64").tensor([1.0, 2.0], requires_grad=True)
+
+
+def test_operators_with_arrays_on_the_left_give_tensors(t):
+    a = np.array([3.0, 4.0])
+    for result, value in [
+        (a + t, [4, 6]),
+        (a - t, [2, 2]),
+        (a * t, [3, 8]),
+        (a / t, [3, 2]),
+        (a**t, [3, 16]),
+        (np.eye(2) @ t, [1, 2]),
+        (np.float64(2) * t, [2, 4]),
+        (np.float32(2) ** t, [2, 4]),
+        (np.add(a, t), [4, 6]),
+    ]:
+        assert isinstance(result, nn.Tensor)
+        np.testing.assert_array_equal(result.data, value)
+    loss = (np.array([[1.0, 2.0], [3.0, 4.0]]) @ t).sum()
+    loss.backward()
+    np.testing.assert_array_equal(t.grad, [4, 6])
+
+
+NUMPY = {
+    "square": np.square,
+    "absolute": np.abs,
+    "mean": np.mean,
+    "sum": np.sum,
+    "max": np.max,
+    "exp": np.exp,
+    "concatenate": lambda t: np.concatenate([t, t]),
+    "matmul": lambda t: np.dot(t, t),
+    "reshape": lambda t: np.reshape(t, (2, 1)),
+    "maximum": lambda t: np.maximum(t, 0),
+    "where": lambda t: np.where(True, t, 0),
+}
+
+
+@pytest.mark.parametrize("name", NUMPY)
+def test_functions_of_numpy_name_ours(name, t):
+    assert name in ops.__all__
+    with pytest.raises(TypeError, match=rf"write ops\.{name}\(.*from tinynn import ops.*numpy\(\)"):
+        NUMPY[name](t)
+
+
+def test_other_uses_of_numpy_say_what_to_write(t):
+    with pytest.raises(TypeError, match="no such function.*np.sin"):
+        np.sin(t)
+    with pytest.raises(TypeError, match=r"a = a \+ t"):
+        a = np.zeros(2)
+        a += t
+    assert (np.shape(t), np.ndim(t), np.size(t)) == ((2,), 1, 2)
+
+
+def test_the_value_can_be_asked_for_and_is_a_copy(t):
+    value = np.asarray(t)
+    value[0] = 9
+    np.testing.assert_array_equal(t.data, [1, 2])
+    assert np.array(t, dtype="float32").dtype == np.float32
+    with pytest.raises(ValueError, match="copy"):
+        np.array(t, copy=False)
+
+
+def test_the_library_never_takes_a_tensor_for_its_value(t):
+    """A list of tensors that became an array would train without their gradients."""
+    for value in ([t, t], [[t]], t, (1.0, t)):
+        with pytest.raises(TypeError, match=r"ops\.stack"):
+            t.graph.tensor(value)
+    with pytest.raises(TypeError, match=r"ops\.stack"):
+        ops.add(t, [t, t])
+
+
+# -- tables and lines --------------------------------------------------------------------------------------------------
+
+
+def test_no_column_of_a_summary_touches_the_next():
+    rows = [Row("d" * n, "Dense", (8,), 5) for n in range(15, 40)] + [Row("x", "Dense", (10**6,) * 4, 10**14)]
+    lines = table("model", rows, [], set()).split("\n")
+    assert len({len(line) for line in lines if set(line) <= set("_=")}) == 1
+    for line, row in zip(lines[4:], rows, strict=False):
+        name, shape = line.split(" (Dense)")
+        assert name == row.name
+        assert shape.startswith("  ")
+    place = lines[2].index("Output Shape")
+    assert all(line[place] == "(" and line[place - 2 : place] == "  " for line in lines[4 : 4 + len(rows)])
+
+
+def test_a_small_summary_looks_as_in_keras():
+    text = table("sequential", [Row("dense", "Dense", (10,), 7850)], [], set())
+    assert text.split("\n")[1:5] == [
+        "_" * 68,
+        "Layer (type)                  Output Shape            Param #",
+        "=" * 68,
+        "dense (Dense)                 (None, 10)              7,850",
+    ]
+
+
+def test_the_bar_shrinks_before_the_numbers():
+    numbers = "loss: 0.1234 - accuracy: 0.9876"
+    lines = [moving_line(123, 600, 75, numbers, width) for width in range(20, 120)]
+    assert all(len(line) <= width for line, width in zip(lines, range(20, 120), strict=True))
+    assert lines[-1] == f"123/600 [{'=' * 6}{'.' * 24}] - 01:15 - {numbers}"
+    assert all(numbers in line for line in lines[29:])
+    assert "[" not in lines[30]
+    assert ", " not in lines[-1]
+
+
+# -- names -------------------------------------------------------------------------------------------------------------
+
+
+def test_no_proposal_is_better_than_a_wrong_one():
+    with pytest.raises(ValueError, match="did you mean 'cosine_similarity'"):
+        losses.get("cosine")
+    with pytest.raises(ValueError, match="unknown loss 'perceptron': Known names: bce, .*mse"):
+        losses.get("perceptron")
+    for name, cls in [("confusion_matrix", "ConfusionMatrix"), ("mean_iou", "MeanIoU"), ("MeanIoU", "MeanIoU")]:
+        with pytest.raises(ValueError, match=rf"write metrics\.{cls}\(num_classes=\.\.\.\)"):
+            metrics.get(name)
+    with pytest.raises(ValueError, match=r"metrics\.ConfusionMatrix"):
+        metrics.get(metrics.confusion_matrix)
+    assert errors.nearest("dens", ["Dense", "Dense", "Dropout"]) == "did you mean 'Dense'? Known names: Dense, Dropout"
+
+
+MODULES = {
+    "tinynn": ("seqential", "Sequential"),
+    "tinynn.layers": ("BatchNormalisation", "BatchNormalization"),
+    "tinynn.losses": ("CategoricalCrossEntropy", "CategoricalCrossentropy"),
+    "tinynn.metrics": ("Acuracy", "Accuracy"),
+    "tinynn.optim": ("Adma", "Adam"),
+    "tinynn.initializers": ("HeNromal", "HeNormal"),
+    "tinynn.regularizers": ("L1_L2", "L1L2"),
+    "tinynn.constraints": ("maxnrm", "max_norm"),
+    "tinynn.schedules": ("ExponentialDecai", "ExponentialDecay"),
+    "tinynn.activations": ("rulu", "relu"),
+    "tinynn.utils": ("to_categorial", "to_categorical"),
+    "tinynn.ops": ("concat", "concatenate"),
+    "tinynn.callbacks": ("Histroy", "History"),
+}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_typing_error_in_a_module_names_the_nearest(module):
+    wrong, right = MODULES[module]
+    holder = nn.callbacks if module == "tinynn.callbacks" else importlib.import_module(module)
+    with pytest.raises(AttributeError, match=f"did you mean '{right}'"):
+        getattr(holder, wrong)
+    assert not hasattr(holder, "__path_of_nothing__")
+
+
+SMALL_NAMES = [name for name in initializers.__all__ if name.islower() and name != "get"]
+
+
+@pytest.mark.parametrize("name", SMALL_NAMES)
+def test_initializers_in_small_letters_are_those_of_the_name(name):
+    assert getattr(initializers, name) is type(initializers.get(name))
+    assert getattr(initializers, name)()((2, 2)).dtype == np.float32
+
+
+def test_initializers_work_without_a_generator():
+    first, again = (initializers.GlorotUniform(seed=1)((3, 4)) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    fresh = initializers.HeNormal()
+    assert not np.array_equal(fresh((3, 4)), fresh((3, 4)))
+    np.testing.assert_array_equal(initializers.Ones()((2,)), [1, 1])
+
+
+def test_the_activations_as_functions(t):
+    x = t - 1.5
+    for name in activations.__all__:
+        if name != "get":
+            np.testing.assert_array_equal(activations.get(name)(x).data, getattr(activations, name)(x).data)
+            layer = L.Activation("softmax" if name == "softmax" else name)
+            np.testing.assert_array_equal(getattr(activations, name)(x).data, layer(x).data)
+    assert activations.get(None)(x) is x
+    assert activations.get(np.tanh) is np.tanh
+    assert nn.activations is activations
+    with pytest.raises(ValueError, match="did you mean 'relu'"):
+        activations.get("rulu")
+    with pytest.raises(TypeError, match="callable"):
+        activations.get(3)
+
+
+def test_an_activation_function_is_the_same_as_its_name():
+    layer = L.Dense(3, activation=activations.relu)
+    assert layer.config()["activation"] == "relu"
+    assert layer.function.fused is not None
+    own = lambda x: x * 2  # noqa: E731
+    assert L.Dense(3, activation=own).activation is own
+
+
+def test_losses_and_metrics_in_small_letters():
+    y, p = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[0.8, 0.2], [0.4, 0.6]])
+    mean = float(losses.mse(y, Graph(dtype="float64").tensor(p)).data)
+    np.testing.assert_allclose(metrics.mean_squared_error(y, p), [0.04, 0.16])
+    np.testing.assert_allclose(metrics.mse(y, p).mean(), mean)
+    np.testing.assert_allclose(metrics.categorical_crossentropy(y, p), -np.log([0.8, 0.6]), rtol=1e-6)
+    np.testing.assert_allclose(metrics.sparse_categorical_crossentropy([0, 1], p), -np.log([0.8, 0.6]), rtol=1e-6)
+    np.testing.assert_allclose(metrics.binary_crossentropy(y, p), -np.log([0.8, 0.6]), rtol=1e-6)
+    for function in (metrics.mean_squared_error, metrics.mae, metrics.hinge, metrics.poisson, metrics.kl_divergence):
+        metric = metrics.get(function)
+        assert metric(y, p) == pytest.approx(float(function(y, p).mean()))
+        assert metric.name == function.__name__
+    assert losses.get(losses.mse) is not None
+    assert type(losses.get(losses.MSE)).__name__ == "MeanSquaredError"
+
+
+def test_small_helpers_under_kerass_names():
+    utils.set_random_seed(5)
+    first = initializers.he_normal()((4,))
+    nn.set_seed(5)
+    np.testing.assert_array_equal(initializers.he_normal()((4,)), first)
+
+
+def test_a_schedule_may_override_call_as_in_keras():
+    class Halving(schedules.LearningRateSchedule):
+        def __init__(self, start):
+            self.start = start
+
+        def __call__(self, step):
+            return self.start * 0.5**step
+
+    optimizer = nn.optim.SGD(Halving(0.5))
+    model = Sequential([L.Dense(1, use_bias=False, kernel_initializer="ones", input_shape=(1,))])
+    model.compile(optimizer, "mse")
+    one = np.ones((1, 1), "float32")
+    for _ in range(2):
+        model.train_on_batch(one, one * 0)
+    # w = 1 - 0.5 * 2 w = 0: the first step takes the whole way
+    np.testing.assert_allclose(model.get_weights()[0], [[0.0]], atol=1e-7)
+    assert repr(Halving(0.5)) == "Halving(start=0.5)"
+
+
+# -- arguments and reprs -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: losses.MeanSquaredError(from_logits=True), "MeanSquaredError has no argument 'from_logits'"),
+        (lambda: initializers.HeNormal(sed=1), "HeNormal has no argument 'sed': did you mean 'seed'"),
+        (lambda: metrics.AUC(curv="PR"), "AUC has no argument 'curv': did you mean 'curve'"),
+        (lambda: metrics.Mean(nam="m"), "Mean has no argument 'nam': did you mean 'name'"),
+        (lambda: L.Dense(3, activatoin="relu"), r"Dense.*'activatoin'"),
+    ],
+)
+def test_an_unknown_argument_blames_the_class_that_was_called(make, words):
+    with pytest.raises(TypeError, match=words):
+        make()
+
+
+def test_a_class_of_the_users_may_take_any_arguments():
+    class Mine(losses.MeanSquaredError):
+        def __init__(self, **anything):
+            super().__init__()
+            self.anything = anything
+
+    assert Mine(colour="red").anything == {"colour": "red"}
+
+
+@pytest.mark.parametrize(
+    ("thing", "text"),
+    [
+        (initializers.GlorotUniform(seed=1), "GlorotUniform(seed=1)"),
+        (initializers.Zeros(), "Zeros()"),
+        (nn.regularizers.l2(0.1), "L2(l2=0.1)"),
+        (nn.constraints.max_norm(3), "MaxNorm(max_value=3.0, axis=0)"),
+        (losses.Huber(2), "Huber(delta=2.0, reduction='sum_over_batch_size')"),
+        (metrics.CategoricalAccuracy("acc"), "CategoricalAccuracy(name='acc')"),
+        (metrics.Accuracy(), "Accuracy()"),
+    ],
+)
+def test_an_object_shows_the_call_that_makes_it(thing, text):
+    assert repr(thing) == text
+
+
+# -- losses and outputs ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("loss", "activation", "fix"),
+    [
+        ("categorical_crossentropy", "linear", "softmax"),
+        ("sparse_categorical_crossentropy", "relu", "softmax"),
+        ("categorical_crossentropy", "log_softmax", "softmax"),
+        ("binary_crossentropy", "linear", "sigmoid"),
+        ("binary_crossentropy", "tanh", "sigmoid"),
+    ],
+)
+def test_logits_taken_for_probabilities_are_warned_about(loss, activation, fix):
+    loss = losses.get(loss)
+    with pytest.warns(UserWarning, match=rf"layer 'out'.*'{activation}'.*activation='{fix}'.*from_logits=True"):
+        loss.check_output(activation, (3,), "out")
+
+
+def test_outputs_that_fit_or_are_not_known_are_no_complaint():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in losses.NAMES:
+            losses.get(name).check_output(None, (3,), "out")
+        losses.get("categorical_crossentropy").check_output("softmax", (3,), "out")
+        losses.get("binary_crossentropy").check_output("sigmoid", (1,), "out")
+        losses.get("mse").check_output("linear", (1,), "out")
+        losses.CategoricalCrossentropy(from_logits=True).check_output("linear", (3,), "out")
+        losses.BinaryCrossentropy(from_logits=True).check_output("linear", (1,), "out")
+
+
+@pytest.mark.parametrize("loss", ["mse", "binary_crossentropy", "hinge"])
+def test_a_softmax_over_one_output_is_refused(loss):
+    with pytest.raises(ValueError, match="layer 'out'.*always 1.*sigmoid"):
+        losses.get(loss).check_output("softmax", (1,), "out")
+
+
+@pytest.mark.parametrize("key", ["0", 1.0, True, None])
+def test_class_weights_want_numbers_as_keys(key):
+    model = classifier()
+    before = model.get_weights()
+    with pytest.raises(TypeError, match="class_weight expects class numbers as keys"):
+        model.fit(X, LABELS, class_weight={key: 2.0}, verbose=0)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_class_weights_of_classes_that_do_not_occur_are_warned_about():
+    with pytest.warns(UserWarning, match=r"classes \[17\], which do not occur.*\[0, 1, 2\]") as caught:
+        classifier().fit(X, LABELS, class_weight={0: 5.0, np.int64(1): 1.0, 17: 1.0}, verbose=0)
+    assert caught[0].filename == __file__
+
+
+# -- records -----------------------------------------------------------------------------------------------------------
+
+
+def test_records_show_indices_names_and_where_the_logits_went():
+    g = Graph(dtype="float64")
+    x = g.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], requires_grad=True, name="x")
+    part = x[:, 1:]
+    part.name = "part"
+    probabilities = ops.softmax(part)
+    loss = losses.sparse_categorical_crossentropy([0, 1], probabilities)
+    before = str(g)
+    g.backward(loss, interior=True)
+    after = str(g)
+    for text in (before, after):
+        assert "part = GetItem(#0)[:, 1:]" in text
+        assert "no gradient: SparseSoftmaxCrossEntropy takes its logits #1" in text
+    chosen = x[np.array([0, 0]), 2]
+    assert "Gather(#0)[[0, 0], 2]" in str(g)
+    g.backward((chosen * 2).sum(), interior=True)
+
+
+def test_a_softmax_that_is_used_has_its_gradient():
+    g = Graph(dtype="float64")
+    x = g.tensor([[1.0, 2.0]], requires_grad=True)
+    y = ops.softmax(x)
+    g.backward((y * y).sum(), interior=True)
+    assert "no gradient" not in str(g)
+
+
+# -- examples and downloads --------------------------------------------------------------------------------------------
+
+
+def run_example(*arguments):
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}, check=False
+    )
+
+
+def test_a_wrong_name_of_an_experiment_lists_the_right_ones():
+    done = run_example(EXAMPLES / "classifiers.py", "D9")
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith("there is no 'D9': choose from D1, D2, D3, D4, D5, F1, F1-adam, M1, K1")
+
+
+def test_a_failed_download_is_one_line(monkeypatch, tmp_path):
+    monkeypatch.setattr(source, "cache_root", lambda: tmp_path)
+    with pytest.raises(OSError, match="TINYNN_DATA") as caught:
+        source.cached("set", {"a.gz": "0" * 64}, ["http://127.0.0.1:9/one", "http://127.0.0.1:9/two"])
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "127.0.0.1:9/one/a.gz: connection refused; " in message
+    assert "urllib" not in message
+    assert "HTTPConnectionPool" not in message

@@ -1,0 +1,3 @@
+"""keras.activations"""
+
+from tinynn.activations import *  # noqa: F403

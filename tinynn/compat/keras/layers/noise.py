@@ -1,0 +1,5 @@
+"""keras.layers.noise"""
+
+from tinynn.layers import GaussianDropout, GaussianNoise
+
+__all__ = ["GaussianDropout", "GaussianNoise"]
