@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinynn import ops
-from tinynn.errors import closest
 from tinynn.function import UNOPENED
 from tinynn.typing import Array, Shape
 
@@ -224,8 +223,8 @@ OTHER_NAMES = {
 def without_gradient(name: str) -> TypeError:
     """The error for a NumPy function that is called with a tensor."""
     ours = OTHER_NAMES.get(name, name)
-    close = ours if ours in ops.__all__ else closest(ours, ops.__all__)
-    write = f"write ops.{close}(...), with `from tinynn import ops`" if close else "tinynn.ops has no such function"
+    has = ours in ops.__all__
+    write = f"write ops.{ours}(...), with `from tinynn import ops`" if has else "tinynn.ops has no such function"
     return TypeError(
         f"np.{name} does not take a Tensor, because the gradient would be lost: {write}; where only the value is "
         f"wanted write np.{name}(x.numpy())"
