@@ -1,8 +1,4 @@
-"""Gradient checking: every hand-written backward against central differences in float64.
-
-    gradcheck.check(Affine, x, W, b)                       # a Function: its class, a factory, or a fresh instance
-    gradcheck.check(Dense(3, activation="tanh"), x)        # a Layer: its inputs and its parameters
-    gradcheck.check(model, x_train[:4], y_train[:4])       # a whole compiled model: its parameters
+"""The check itself: every array along random directions, and element by element where it is small.
 
 The error of a derivative is |a - n| / max(|a|, |n|, 1e-3 of the array's largest).
 """
@@ -16,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from tinynn.backends import Backend
-from tinynn.models.differences import Comparison, compare
-from tinynn.models.mistakes import likely_mistake
-from tinynn.models.problems import Problem, problem_of
+from tinynn.models.gradcheck.differences import Comparison, compare
+from tinynn.models.gradcheck.mistakes import likely_mistake
+from tinynn.models.gradcheck.problems import Problem, problem_of
 
 SAMPLE = 48
 """How many single elements of a large array are looked at when one of its directions is wrong."""
