@@ -2,12 +2,14 @@
 
 import json
 import math
+import signal
+import threading
 
 import numpy as np
 import pytest
 
 from tests.device import DeviceArray, device_backend, to_numpy
-from tinynn import optim, schedules
+from tinynn import backends, optim, schedules
 from tinynn.backends.base import State
 from tinynn.backends.cpu import optimizers as cpu
 from tinynn.backends.cpu import threads
@@ -313,16 +315,21 @@ def test_a_gradient_that_is_not_finite_changes_no_byte(name, kernels, bad, n):
 @pytest.mark.parametrize("kernels", [cpu, reference])
 def test_norms_and_clipping(kernels):
     g = np.array([3.0, -4.0, np.nan], "float32")
-    kernels.clip(g, 3.5)
-    np.testing.assert_array_equal(g, np.array([3.0, -3.5, np.nan], "float32"))
-    g = np.array([3.0, -4.0])
-    kernels.clip_norm(g, 6.0)
+    clipped = np.empty_like(g)
+    kernels.clip(clipped, g, 3.5)
+    np.testing.assert_array_equal(clipped, np.array([3.0, -3.5, np.nan], "float32"))
+    np.testing.assert_array_equal(g, np.array([3.0, -4.0, np.nan], "float32"))
+    kernels.clip(g, g, 3.5)
+    np.testing.assert_array_equal(g, clipped)
+    g, clipped = np.array([3.0, -4.0]), np.empty(2)
+    kernels.clip_norm(clipped, g, 6.0)
+    np.testing.assert_array_equal(clipped, g)
+    kernels.clip_norm(clipped, g, 2.5)
+    np.testing.assert_allclose(clipped, [1.5, -2.0], rtol=1e-15)
     np.testing.assert_array_equal(g, [3.0, -4.0])
-    kernels.clip_norm(g, 2.5)
-    np.testing.assert_allclose(g, [1.5, -2.0], rtol=1e-15)
-    zeros = np.zeros(3)
-    kernels.clip_norm(zeros, 1.0)
-    assert not zeros.any()
+    zeros, clipped = np.zeros(3), np.ones(3)
+    kernels.clip_norm(clipped, zeros, 1.0)
+    assert not clipped.any()
     state = fresh_state()
     kernels.square_sum(state, np.full(4, 1e25, "float32"))
     assert state[State.SQUARES] == pytest.approx(4e50), "float32 squares would overflow"
@@ -483,6 +490,194 @@ def test_a_second_optimizer_for_the_same_parameters_is_one_pass_too():
         np.testing.assert_allclose(p.data, value - 0.001, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["cpu", "reference", "device"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_aligned_memory_is_the_backends_business(name, dtype):
+    backend = device_backend() if name == "device" else backends.get(name)
+    for size in (0, 1, 17, 10_000):
+        a = backend.aligned(size, 2.5, dtype)
+        assert isinstance(a, backend.array_type)
+        assert (a.shape, a.dtype) == ((size,), np.dtype(dtype))
+        assert (to_numpy(a) == 2.5).all()
+        assert name == "device" or not size or a.ctypes.data % 64 == 0
+
+
+def kernels_and_biases(layers=20, dtype="float64"):
+    return [parameter(random(s, i, dtype), dtype) for i in range(layers) for s in ((4, 3), (3,))]
+
+
+def test_decay_for_kernels_alone_takes_two_passes():
+    ps, plain_ps = kernels_and_biases(), kernels_and_biases()
+    optimizer = optim.AdamW(0.1, weight_decay=0.2)
+    optimizer.build(ps)
+    assert len(optimizer._segments) == 2
+    assert [s.weight_decay for s in optimizer._segments] == [0.2, 0.0]
+    assert optimizer.w.size == optimizer.total == 20 * (16 + 8)
+    alone = [optim.AdamW(0.1, weight_decay=0.2) for _ in plain_ps]
+    for one, p in zip(alone, plain_ps, strict=True):
+        one.build([p])
+    for i, (p, q) in enumerate(zip(ps, plain_ps, strict=True)):
+        g = random(p.shape, i)
+        give(p, g)
+        give(q, g)
+    optimizer.step()
+    for one in alone:
+        one.step()
+    for p, q in zip(ps, plain_ps, strict=True):
+        np.testing.assert_array_equal(p.data, q.data)
+    assert [v.shape for v in optimizer.variables[1:]] == [p.shape for p in ps] * 2, "in the order of the parameters"
+    for i, one in enumerate(alone):
+        np.testing.assert_array_equal(optimizer.variables[1 + i], one.variables[1])
+
+
+@pytest.mark.parametrize("first", [optim.AdamW, optim.SGD])
+@pytest.mark.parametrize("second", [optim.AdamW, optim.SGD])
+def test_homes_that_lie_in_another_order(first, second):
+    """The second optimizer follows the home where it can, and is right where it cannot."""
+    ps, qs = kernels_and_biases(5), kernels_and_biases(5)
+    first().build(ps)
+    later, alone = second(0.1), second(0.1)
+    later.build(ps[::-1])
+    alone.build(qs)
+    assert later.w is None
+    assert len(later._segments) == {optim.AdamW: 2, optim.SGD: 1}[second] or (first, second) == (optim.SGD, optim.AdamW)
+    for i, (p, q) in enumerate(zip(ps, qs, strict=True)):
+        g = random(p.shape, i)
+        give(p, g)
+        give(q, g)
+    later.step()
+    alone.step()
+    for p, q in zip(ps, qs, strict=True):
+        np.testing.assert_array_equal(p.data, q.data)
+
+
+def test_only_the_homeless_get_new_memory():
+    a, b, c = (parameter(random((8, 8), i)) for i in range(3))
+    optim.SGD(0.1).build([a, c])
+    home = a.data
+    second = optim.SGD(0.1)
+    second.build([a, b, c])
+    assert a.data is home
+    assert (second.w.size, second.g.size) == (64, 192)
+    assert np.shares_memory(b.data, second.w)
+    before = [p.numpy() for p in (a, b, c)]
+    for p in (a, b, c):
+        give(p, np.ones((8, 8)))
+    second.step()
+    for p, value in zip((a, b, c), before, strict=True):
+        np.testing.assert_allclose(p.data, value - 0.1)
+
+
+def test_networks_trained_in_turn_keep_their_segments(monkeypatch):
+    ps = kernels_and_biases(6)
+    optimizer = optim.Adam()
+    optimizer.build(ps)
+    made, original = [], optimizer._make_segments
+    monkeypatch.setattr(optimizer, "_make_segments", lambda indices: made.append(indices) or original(indices))
+    for _ in range(4):
+        for some in (ps[:4], ps[4:], ps[::3]):
+            for p in some:
+                give(p, np.ones(p.shape))
+            optimizer.step()
+    assert len(made) == 3
+    for i in range(200):
+        for p in {ps[0], ps[i % 12], ps[i // 12 % 12]}:
+            give(p, np.ones(p.shape))
+        optimizer.step()
+    assert len(optimizer._partial) <= 64, "nor does it keep them all"
+
+
+@pytest.mark.parametrize("clip", [{"clipvalue": 0.5}, {"clipnorm": 0.5}, {"global_clipnorm": 0.5}])
+def test_clipping_leaves_the_gradient_as_backward_wrote_it(clip):
+    ps, expected = kernels_and_biases(2), kernels_and_biases(2)
+    clipped, plain_sgd, peer = optim.SGD(1.0, **clip), optim.SGD(1.0), optim.SGD(1.0)
+    start = [p.numpy() for p in ps]
+    plain_sgd.build(ps)
+    clipped.build(ps)
+    peer.build(expected)
+    gradients = [random(p.shape, 50 + i) for i, p in enumerate(ps)]
+    for p, q, g in zip(ps, expected, gradients, strict=True):
+        give(p, g)
+        give(q, g)
+    clipped.step()
+    changed = [p.numpy() for p in ps]
+    for p, g in zip(ps, gradients, strict=True):
+        np.testing.assert_array_equal(p.grad, g)
+    plain_sgd.step()
+    peer.step()
+    for p, q, w, after in zip(ps, expected, start, changed, strict=True):
+        assert not np.allclose(after - w, q.data - w), "it was clipped"
+        np.testing.assert_allclose(p.data - after, q.data - w, atol=1e-14)
+    own = clipped.clipped is not clipped.g
+    assert own == ("global_clipnorm" not in clip), "an array of its own only where it is needed"
+
+
+# -- Ctrl-C ------------------------------------------------------------------------------------------------------------
+
+
+class Interrupted(optim.AdamW):
+    """Presses Ctrl-C in the middle of each update."""
+
+    def update(self, kernels, segment):
+        self.handlers.append(signal.getsignal(signal.SIGINT))
+        signal.raise_signal(signal.SIGINT)
+        super().update(kernels, segment)
+
+
+def after_ctrl_c(ps):
+    """The values after a step that was interrupted in each of its kernel calls, and the handlers it ran under."""
+    optimizer = Interrupted(0.1)
+    optimizer.handlers = []
+    optimizer.build(ps)
+    for p in ps:
+        give(p, np.ones(p.shape))
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        optimizer.step()
+    assert signal.getsignal(signal.SIGINT) is before
+    return [p.numpy() for p in ps], optimizer.handlers
+
+
+def test_ctrl_c_never_leaves_half_a_step():
+    ps, peers = kernels_and_biases(3), kernels_and_biases(3)
+    values, handlers = after_ctrl_c(ps)
+    assert len(handlers) == 2
+    expected = optim.AdamW(0.1)
+    expected.build(peers)
+    for p in peers:
+        give(p, np.ones(p.shape))
+    expected.step()
+    for value, p in zip(values, peers, strict=True):
+        np.testing.assert_array_equal(value, p.data)
+
+
+def test_ctrl_c_waits_for_the_constraint():
+    values, _ = after_ctrl_c([parameter(random((4, 3)), constraint=MaxNorm(0.5))])
+    assert (np.linalg.norm(values[0], axis=0) <= 0.5 + 1e-6).all()
+
+
+def test_one_kernel_call_does_without_a_handler():
+    p = parameter(random((4, 3)))
+    before = p.numpy()
+    values, handlers = after_ctrl_c([p])
+    assert handlers == [signal.getsignal(signal.SIGINT)]
+    np.testing.assert_array_equal(values[0], before)
+
+
+def test_a_step_in_another_thread():
+    """Where no handler may be set."""
+    ps = kernels_and_biases(3)
+    optimizer = optim.AdamW(0.1)
+    optimizer.build(ps)
+    for p in ps:
+        give(p, np.ones(p.shape))
+    thread = threading.Thread(target=optimizer.step)
+    thread.start()
+    thread.join()
+    assert optimizer.iterations == 1
+    np.testing.assert_allclose(optimizer.variables[1], 0.1)
+
+
 def stepped(optimizer, gradients, values=None):
     ps = [parameter(np.zeros_like(g) if values is None else values[i]) for i, g in enumerate(gradients)]
     optimizer.build(ps)
@@ -577,6 +772,30 @@ def test_the_learning_rate_can_be_set_and_keeps_the_state():
     with pytest.raises(ValueError, match="SGD expects learning_rate >= 0, got -1"):
         optimizer.learning_rate = -1
     assert optimizer.learning_rate == 0.01
+
+
+def test_a_constant_learning_rate_is_written_when_it_changes():
+    """So that a step that is recorded does not take it from the host."""
+    p = parameter([0.0])
+
+    def change(optimizer):
+        give(p, [1.0])
+        before = p.numpy()
+        optimizer.step()
+        return (before - p.data).item()
+
+    optimizer = optim.SGD(0.25)
+    optimizer.build([p])
+    assert change(optimizer) == 0.25
+    optimizer.state[State.LEARNING_RATE] = 0.5
+    assert change(optimizer) == 0.5, "the step did not write"
+    optimizer.learning_rate = 0.125
+    assert change(optimizer) == 0.125
+    optimizer.learning_rate = schedules.PiecewiseConstantDecay([3], [2.0, 1.0])
+    assert change(optimizer) == 2.0
+    assert change(optimizer) == 1.0
+    optimizer.learning_rate = 0.25
+    assert change(optimizer) == 0.25
 
 
 def test_schedules_and_decay():

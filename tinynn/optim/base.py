@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,16 +12,16 @@ import numpy as np
 
 from tinynn import backends, schedules
 from tinynn.backends import Backend
-from tinynn.backends.base import State
+from tinynn.backends.base import ALIGNMENT, State
 from tinynn.config import above, at_least, config_of
+from tinynn.optim.interrupts import InterruptsWait
 from tinynn.parameter import Parameter
 from tinynn.typing import Array
 
-ALIGNMENT = 64
-"""Bytes: every parameter begins on a cache line, which is also the widest vector register."""
+__all__ = ["Optimizer", "Segment", "State"]
 
-
-__all__ = ["ALIGNMENT", "Optimizer", "Segment", "State"]
+PARTIAL = 64
+"""Sets of reached parameters whose segments are kept: two networks that are trained in turn have two."""
 
 
 @dataclass
@@ -30,10 +31,13 @@ class Segment:
     parameters: list[Parameter]
     w: Array
     g: Array
+    """What the update goes by: the gradients, clipped where the optimizer clips values or norms."""
     slots: list[Array]
-    gradients: list[Array]
-    """Of each parameter, flat views of ``g``."""
     weight_decay: float
+    raw: Array
+    """The gradients as backward wrote them; ``g`` itself where nothing is clipped."""
+    pairs: list[tuple[Array, Array]]
+    """Of each parameter, flat views of ``g`` and ``raw``."""
 
 
 class Optimizer:
@@ -49,8 +53,9 @@ class Optimizer:
     lr:              old Keras's spelling of ``learning_rate``
 
     ``build(parameters)`` moves the parameters, values kept, into one contiguous array; gradients and slots are laid out
-    alike, so a step is one pass. A gradient norm that is not finite leaves weights and slots as they are, and is
-    counted. A parameter that backward did not reach since the last step is skipped.
+    alike, so a step is one pass, or two where some parameters decay and others do not. Ctrl-C waits for the second. A
+    gradient norm that is not finite leaves weights and slots as they are, and is counted. A parameter that backward did
+    not reach since the last step is skipped. Gradients are never changed, clipping has an array of its own.
 
     A subclass names its slot arrays in ``slots`` and writes ``update(kernels, segment)``.
     """
@@ -72,6 +77,7 @@ class Optimizer:
         name: str | None = None,
     ):
         label = type(self).__name__
+        self.state: Any = None
         self.learning_rate = learning_rate if lr is None else lr
         self.lr = None
         """Kept as ``learning_rate``."""
@@ -86,7 +92,6 @@ class Optimizer:
         self.decay = at_least(decay, 0, "decay", label)
         self.name = name
         self.parameters: list[Parameter] = []
-        self.state: Any = None
 
     @property
     def learning_rate(self) -> Any:
@@ -97,6 +102,12 @@ class Optimizer:
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
         self.schedule = schedules.get(value, type(self).__name__)
+        self._set_constant_rate()
+
+    def _set_constant_rate(self) -> None:
+        """A constant is written when it changes: a step that is recorded takes no number from the host."""
+        if self.built and isinstance(self.schedule, schedules.Constant):
+            self.state[State.LEARNING_RATE] = self.schedule.learning_rate
 
     # -- building ----------------------------------------------------------------------------------------------------
 
@@ -130,48 +141,69 @@ class Optimizer:
         self.state = self.backend.zeros((len(State),), "float64")
         self.state[State.FIRST_SKIPPED] = -1
         self.state[State.PRODUCT] = 1
+        self._set_constant_rate()
 
     def _lay_out(self) -> None:
         """Offsets, flat arrays, and the views of them that each parameter gets."""
-        step = ALIGNMENT // self.dtype.itemsize
-        self.offsets: list[int] = []
-        total = 0
-        for p in self.parameters:
-            self.offsets.append(total)
-            total += -(-p.size // step) * step
-        self.total = total
-        homeless = any(p.home is None for p in self.parameters)
-        self.w = self._flat() if homeless else None
-        self.g = self._flat()
-        self.slot_arrays = [self._flat(self.slot_start) for _ in self.slots]
+        self.order = self._layout_order()
+        self.rank = {i: rank for rank, i in enumerate(self.order)}
+        self.offsets, self.total = self._offsets(self.order)
+        homeless = [i for i in self.order if self.parameters[i].home is None]
+        places, size = self._offsets(homeless)
+        self.w = self._flat(size) if homeless else None
+        """The weights of those that had no home yet."""
+        self.g = self._flat(self.total)
+        clips = self.clipvalue is not None or self.clipnorm is not None
+        self.clipped = self._flat(self.total) if clips else self.g
+        self.slot_arrays = [self._flat(self.total, self.slot_start) for _ in self.slots]
         self.gradients: list[Array] = []
         """Of each parameter, a view of ``g``."""
-        for p, offset in zip(self.parameters, self.offsets, strict=True):
+        for i, p in enumerate(self.parameters):
             if p.home is None:
-                assert self.w is not None
-                p.move(self.w[offset : offset + p.size].reshape(p.shape))
-                p.home = self.w, offset
-            p.slot = self.g[offset : offset + p.size].reshape(p.shape)
+                p.move(self._of(self.w, places[i], p))
+                p.home = self.w, places[i]
+            p.slot = self._of(self.g, self.offsets[i], p)
             self.gradients.append(p.slot)
             p.grad = None
         self._seen = [p.reached for p in self.parameters]
         """How many backwards had reached each parameter at our last step."""
-        self._segments = self._make_segments(range(len(self.parameters)))
-        self._partial: tuple[list[int], list[Segment]] = [], []
+        self._constrained = any(p.constraint is not None for p in self.parameters)
+        self._segments = self._make_segments(self.order)
+        self._partial: dict[tuple[int, ...], list[Segment]] = {}
 
-    def _flat(self, value: float = 0.0) -> Array:
-        """An array that begins on a cache line: device allocators see to it, on the host some room is left over."""
-        spare = ALIGNMENT // self.dtype.itemsize
-        memory = self.backend.full((self.total + spare,), value, self.dtype)
-        address = memory.ctypes.data if isinstance(memory, np.ndarray) else 0
-        start = -address % ALIGNMENT // self.dtype.itemsize
-        return memory[start : start + self.total]
+    def _layout_order(self) -> list[int]:
+        """The parameters of one weight decay side by side, and among them those of one home as they lie there."""
+        decays: dict[float, int] = {}
+        homes: dict[int, int] = {}
+        keys = []
+        for p in self.parameters:
+            home, at = (None, 0) if p.home is None else p.home
+            decay_rank = decays.setdefault(self.decays(p), len(decays))
+            keys.append((decay_rank, homes.setdefault(id(home), len(homes)), at))
+        return sorted(range(len(keys)), key=keys.__getitem__)
+
+    def _offsets(self, indices: Iterable[int]) -> tuple[dict[int, int], int]:
+        """Where each parameter begins when these lie one after the other, each from a cache line on; and their end."""
+        step = ALIGNMENT // self.dtype.itemsize
+        offsets, total = {}, 0
+        for i in indices:
+            offsets[i] = total
+            total += -(-self.parameters[i].size // step) * step
+        return offsets, total
+
+    def _flat(self, size: int, value: float = 0.0) -> Array:
+        return self.backend.aligned(size, value, self.dtype)
+
+    @staticmethod
+    def _of(flat: Any, offset: int, p: Parameter) -> Array:
+        return flat[offset : offset + p.size].reshape(p.shape)
 
     def _make_segments(self, indices: Iterable[int]) -> list[Segment]:
         """Neighbours whose weights lie in one home at the same distances as our gradients become one segment."""
         runs: list[list[int]] = []
-        for i in indices:
-            if runs and i == runs[-1][-1] + 1 and self._together(i - 1, i):
+        rank = self.rank
+        for i in sorted(indices, key=rank.__getitem__):
+            if runs and rank[i] == rank[runs[-1][-1]] + 1 and self._together(runs[-1][-1], i):
                 runs[-1].append(i)
             else:
                 runs.append([i])
@@ -181,10 +213,11 @@ class Optimizer:
         parameters = [self.parameters[i] for i in run]
         start, stop = self.offsets[run[0]], self.offsets[run[-1]] + parameters[-1].size
         home, at = parameters[0].home
+        w, g, raw = home[at : at + stop - start], self.clipped[start:stop], self.g[start:stop]
         slots = [slot[start:stop] for slot in self.slot_arrays]
-        gradients = [self.gradients[i].reshape(-1) for i in run]
-        w, g, decay = home[at : at + stop - start], self.g[start:stop], self.decays(parameters[0])
-        return Segment(parameters, w, g, slots, gradients, decay)
+        parts = [slice(self.offsets[i], self.offsets[i] + self.parameters[i].size) for i in run]
+        pairs = [(self.clipped[part], self.g[part]) for part in parts]
+        return Segment(parameters, w, g, slots, self.decays(parameters[0]), raw, pairs)
 
     def _together(self, i: int, j: int) -> bool:
         before, after = self.parameters[i], self.parameters[j]
@@ -208,14 +241,17 @@ class Optimizer:
         segments, reached = self._take_gradients()
         if not reached:
             return
-        self.prepare(segments)
-        kernels = self.backend.optimizers
-        for segment in segments:
-            self.update(kernels, segment)
-        for i in reached:
-            p = self.parameters[i]
-            if p.constraint is not None:
-                p.data[...] = np.where(self.state[State.SCALE] > 0, p.constraint(p.data), p.data)
+        # A kernel call alone is complete or was not begun: only weights that take several are kept in one piece.
+        several = len(segments) > 1 or self._constrained
+        with InterruptsWait() if several else nullcontext():
+            self.prepare(segments)
+            kernels = self.backend.optimizers
+            for segment in segments:
+                self.update(kernels, segment)
+            for i in reached:
+                p = self.parameters[i]
+                if p.constraint is not None:
+                    p.data[...] = np.where(self.state[State.SCALE] > 0, p.constraint(p.data), p.data)
 
     def _take_gradients(self) -> tuple[list[Segment], list[int]]:
         """What is to be updated: the parameters that a backward has reached since our last step."""
@@ -229,26 +265,30 @@ class Optimizer:
                     gradients[i][...] = p.grad
         if len(reached) == len(seen):
             return self._segments, reached
-        if self._partial[0] != reached:
-            self._partial = reached, self._make_segments(reached)
-        return self._partial[1], reached
+        key = tuple(reached)
+        segments = self._partial.get(key)
+        if segments is None:
+            if len(self._partial) >= PARTIAL:
+                self._partial.clear()
+            segments = self._partial[key] = self._make_segments(reached)
+        return segments, reached
 
     def prepare(self, segments: list[Segment]) -> None:
         """Everything before the update: the learning rate, the gradient norm, clipping, and whether to skip."""
         kernels, state = self.backend.optimizers, self.state
-        step = state[State.ITERATIONS]
-        rate = self.schedule(step)
-        state[State.LEARNING_RATE] = rate / (1.0 + self.decay * step) if self.decay else rate
+        if self.decay or not isinstance(self.schedule, schedules.Constant):
+            step = state[State.ITERATIONS]
+            state[State.LEARNING_RATE] = self.schedule(step) / (1.0 + self.decay * step)
         state[State.SQUARES] = 0.0
         for segment in segments:
-            kernels.square_sum(state, segment.g)
+            kernels.square_sum(state, segment.raw)
         if self.clipvalue is not None:
             for segment in segments:
-                kernels.clip(segment.g, self.clipvalue)
+                kernels.clip(segment.g, segment.raw, self.clipvalue)
         if self.clipnorm is not None:
             for segment in segments:
-                for gradient in segment.gradients:
-                    kernels.clip_norm(gradient, self.clipnorm)
+                for clipped, gradient in segment.pairs:
+                    kernels.clip_norm(clipped, gradient, self.clipnorm)
         kernels.begin(state, math.inf if self.global_clipnorm is None else self.global_clipnorm)
 
     def update(self, kernels: Any, segment: Segment) -> None:
@@ -276,9 +316,7 @@ class Optimizer:
         if not self.built:
             return []
         return [self.state] + [
-            slot[offset : offset + p.size].reshape(p.shape)
-            for slot in self.slot_arrays
-            for p, offset in zip(self.parameters, self.offsets, strict=True)
+            self._of(slot, self.offsets[i], p) for slot in self.slot_arrays for i, p in enumerate(self.parameters)
         ]
 
     def config(self) -> dict[str, Any]:

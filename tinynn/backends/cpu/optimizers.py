@@ -78,21 +78,20 @@ def square_sum(state, g):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=EXACT)
-def clip(g, value):
+def clip(clipped, g, value):
     most = g.dtype.type(value)
     for i in range(g.size):
         x = g[i]
         x = most if x > most else x
-        g[i] = -most if x < -most else x
+        clipped[i] = -most if x < -most else x
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=EXACT)
-def clip_norm(g, norm):
+def clip_norm(clipped, g, norm):
     length = math.sqrt(squares_of_chunks(g))
-    if not length <= norm:
-        factor = g.dtype.type(norm / length)
-        for i in range(g.size):
-            g[i] *= factor
+    factor = g.dtype.type(1.0 if length <= norm else norm / length)
+    for i in range(g.size):
+        clipped[i] = factor * g[i]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

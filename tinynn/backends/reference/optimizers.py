@@ -22,14 +22,14 @@ def square_sum(state: Array, g: Array) -> None:
     state[State.SQUARES] += np.sum(np.square(g, dtype=np.float64))
 
 
-def clip(g: Array, value: float) -> None:
-    np.clip(g, -value, value, out=g)
+def clip(clipped: Array, g: Array, value: float) -> None:
+    np.clip(g, -value, value, out=clipped)
 
 
 @QUIET
-def clip_norm(g: Array, norm: float) -> None:
+def clip_norm(clipped: Array, g: Array, norm: float) -> None:
     length = np.sqrt(np.sum(np.square(g, dtype=np.float64)))
-    np.multiply(g, (norm / np.maximum(length, norm)).astype(g.dtype), out=g)
+    np.multiply(g, (norm / np.maximum(length, norm)).astype(g.dtype), out=clipped)
 
 
 @QUIET
