@@ -177,7 +177,10 @@ class Graph:
     def _constant(self, function: Function, value: Any) -> Tensor:
         if isinstance(value, (bool, int, float, list, tuple, np.ndarray, np.generic, self.array_type)):
             return Tensor(self.backend.asarray(value, self.dtype), self)
-        raise TypeError(f"{type(function).__name__} expects tensors, numbers or arrays, got {type(value).__name__}")
+        hint = ": write x.graph.parameter(...) around it" if isinstance(value, Variable) else ""
+        raise TypeError(
+            f"{type(function).__name__} expects tensors, numbers or arrays, got {type(value).__name__}{hint}"
+        )
 
     def call_index(self, layer: object) -> int:
         """How many times this layer was called in this step before: a shared Dropout has a mask for every call."""

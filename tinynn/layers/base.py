@@ -11,7 +11,7 @@ import numpy as np
 
 from tinynn.config import config_of
 from tinynn.graph import Graph
-from tinynn.parameter import Parameter, Variable
+from tinynn.parameter import Buffer, Parameter, Variable
 from tinynn.random import Stream, substream
 from tinynn.tensor import Tensor
 from tinynn.typing import ArrayLike, Shape
@@ -106,7 +106,17 @@ class Layer:
 
     def forward(self, x: Any) -> Any:
         """Compute with tensors of the graph ``x.graph``."""
-        raise NotImplementedError(f"{type(self).__name__} has no forward(x)")
+        keras = ": Keras's call(self, inputs) is forward(self, x) here" if hasattr(self, "call") else ""
+        raise NotImplementedError(f"{type(self).__name__} has no forward(x){keras}")
+
+    def add_weight(
+        self, shape: Any = (), initializer: Any = "glorot_uniform", trainable: bool = True, name: str | None = None
+    ) -> Variable:
+        """Keras's way to make a Parameter (or, not trained, a Buffer): ``self.w = self.add_weight((3, 4))``.
+
+        The attribute gives the name. In ``forward`` it is ``x.graph.parameter(self.w)``.
+        """
+        return Parameter(tuple(shape), initializer) if trainable else Buffer(tuple(shape), initializer)
 
     # -- calling -----------------------------------------------------------------------------------------------------
 

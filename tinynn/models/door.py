@@ -174,6 +174,8 @@ def shape_hint(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> str:
 
 def checked_labels(y: ArrayLike, rows: int, model: Any, what: str = "y") -> np.ndarray:
     """The labels as the loss wants them, one row for each row of x."""
+    if y is None:
+        raise ValueError(f"{what} is missing: write fit(x, y), with one row of {what} for each row of x")
     array = host_array(y, what)
     if array.ndim == 0 or len(array) != rows:
         got = f"{len(array)} rows" if array.ndim else "a single number"

@@ -15,7 +15,7 @@ from tinynn.errors import nearest
 from tinynn.graph import Graph
 from tinynn.layers.base import Layer, Symbol, frozen_ids, snake_case
 from tinynn.models import door, evaluation, functional, training
-from tinynn.models.callbacks import Callback, History
+from tinynn.models.callbacks import Callback, History, listed
 from tinynn.models.summary import Row, table
 from tinynn.parameter import Parameter
 from tinynn.random import Stream
@@ -339,11 +339,11 @@ class Model(Layer):
     def fit(
         self,
         x: ArrayLike,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         batch_size: int | None = None,
         epochs: int = 1,
         verbose: int | str = "auto",
-        callbacks: Sequence[Callback] | None = None,
+        callbacks: Sequence[Callback] | Callback | None = None,
         validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: bool = True,
@@ -372,36 +372,36 @@ class Model(Layer):
         stops training with a ValueError that names the layer; the weights are those of the last good step.
         """
         options = door.FitOptions(
-            batch_size,
-            epochs,
-            verbose,
-            list(callbacks or []),
-            validation_split,
-            validation_data,
-            shuffle,
-            class_weight,
-            sample_weight,
-            initial_epoch,
-            steps_per_epoch,
-            validation_steps,
-            validation_batch_size,
-            validation_freq,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=listed(callbacks),
+            validation_split=validation_split,
+            validation_data=validation_data,
+            shuffle=shuffle,
+            class_weight=class_weight,
+            sample_weight=sample_weight,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+            validation_freq=validation_freq,
         )
         return training.fit(self, x, y, options)
 
     def evaluate(
         self,
         x: ArrayLike,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         batch_size: int | None = None,
         verbose: int | str = "auto",
         sample_weight: ArrayLike | None = None,
         steps: int | None = None,
-        callbacks: Sequence[Callback] | None = None,
+        callbacks: Sequence[Callback] | Callback | None = None,
         return_dict: bool = False,
     ) -> Any:
         """The loss and metrics over a data set: a number, a list in the order of ``metrics_names``, or a dict."""
-        logs = evaluation.evaluate(self, x, y, batch_size, verbose, sample_weight, steps, list(callbacks or []))
+        logs = evaluation.evaluate(self, x, y, batch_size, verbose, sample_weight, steps, listed(callbacks))
         return logs if return_dict else scalar_or_list(logs)
 
     def predict(
@@ -410,10 +410,10 @@ class Model(Layer):
         batch_size: int | None = None,
         verbose: int | str = 0,
         steps: int | None = None,
-        callbacks: Sequence[Callback] | None = None,
+        callbacks: Sequence[Callback] | Callback | None = None,
     ) -> np.ndarray:
         """The outputs for every row of x, as a NumPy array."""
-        return evaluation.predict(self, x, batch_size, steps, list(callbacks or []))
+        return evaluation.predict(self, x, batch_size, steps, listed(callbacks))
 
     def train_on_batch(
         self,
