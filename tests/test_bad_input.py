@@ -273,3 +273,66 @@ def test_ctrl_c_in_the_middle_of_fit_leaves_whole_weights():
     assert all(np.isfinite(w).all() for w in model.get_weights())
     assert model.optimizer.iterations == 2
     model.fit(X, LABELS, verbose=0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optim.SGD(3.0),
+        optim.SGD(100.0),
+        optim.SGD(0.5, momentum=0.9),
+        optim.SGD(1e4, clipnorm=1e3),
+        optim.Adam(1e6),
+        optim.RMSprop(1e5, momentum=0.9),
+        optim.Adagrad(1e5),
+        optim.Nadam(1e5),
+    ],
+    ids=lambda o: type(o).__name__,
+)
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_whatever_explodes_leaves_finite_weights_and_slots(optimizer, activation, seed):
+    nn.set_seed(seed)
+    model = Sequential([L.Dense(8, activation=activation, input_shape=(FEATURES,)), L.Dense(8), L.Dense(1)])
+    model.compile(type(optimizer)(**optimizer.config()), "mse")
+    try:
+        history = model.fit(X * 10, X[:, 0], batch_size=8, epochs=60, verbose=0).history
+    except ValueError as error:
+        assert "weights are those of the last good step" in str(error)
+    else:
+        assert np.isfinite(history["loss"]).all()
+    assert all(np.isfinite(w).all() for w in model.get_weights())
+    assert all(np.isfinite(v).all() for v in model.optimizer.variables[1:])
+
+
+@pytest.mark.parametrize("loss", ["mse", "mae", "huber", "mape", "log_cosh"])
+def test_labels_that_are_not_finite_are_named_with_their_row(loss):
+    y = X[:, 0].copy()
+    y[5] = np.inf
+    model = Sequential([L.Dense(1, input_shape=(FEATURES,), name="line")])
+    model.compile("sgd", loss)
+    before = fingerprint(model)[:2]
+    with pytest.raises(ValueError, match=r"labels y for the output of layer 'line'.*row 5 of the data"):
+        model.fit(X, y, verbose=0)
+    assert fingerprint(model)[:2] == before
+
+
+def test_a_schedule_that_gives_no_number_is_named():
+    model = Sequential([L.Dense(1, input_shape=(FEATURES,))])
+    for rate in (float("nan"), -1.0):
+        model.compile(optim.SGD(lambda step, rate=rate: rate), "mse")
+        before = model.get_weights()[0].tobytes()
+        with pytest.raises(ValueError, match=f"schedule gave a learning rate of {rate}"):
+            model.fit(X, X[:, 0], verbose=0)
+        assert model.get_weights()[0].tobytes() == before
+
+
+def test_a_frame_with_text_names_the_column_and_a_mixed_one_works():
+    import pandas as pd
+
+    model = Sequential([L.Dense(1, input_shape=(3,))])
+    frame = pd.DataFrame({"a": [1.0, 2.0], "b": [True, False], "c": pd.array([3, 4], dtype="Int64")})
+    expected = model.predict(np.array([[1.0, 1.0, 3.0], [2.0, 0.0, 4.0]]))
+    assert np.array_equal(model.predict(frame), expected)
+    with pytest.raises(TypeError, match="column town hold something else"):
+        model.predict(frame.assign(town=["x", "y"]).drop(columns="c"))

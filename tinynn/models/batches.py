@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 WEIGHT_DTYPE = np.dtype("float32")
 
+quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+"""Decorates what runs batches: numbers that are not finite are found and named, so NumPy need not warn of them too."""
+
 
 class Feed:
     """Batches of a data set as arrays of the model's backend."""

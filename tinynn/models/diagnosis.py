@@ -68,16 +68,20 @@ def wrong_in_loss(model: Model, graph: Graph, layer: Layer, prediction: Any, y: 
             return f"the regularizer of {parameter.name} is not finite"
         loss = loss + penalty
     graph.backward(loss)
-    for inner in reversed(model.layers):
-        for parameter in inner.parameters():
-            if parameter.grad is not None and not np.isfinite(host(parameter.grad)).all():
-                return f"the gradient of {parameter.name} in layer '{inner.label}' is not finite"
-    sizes = [(float(np.abs(host(p.grad)).max(initial=0)), p) for p in model.parameters() if p.grad is not None]
-    largest, parameter = max(sizes, key=lambda pair: pair[0])
+    reached = [(la, p) for la in reversed(model.layers) for p in la.parameters() if p.grad is not None]
+    for inner, parameter in reached:
+        if not np.isfinite(host(parameter.grad)).all():
+            return f"the gradient of {parameter.name} in layer '{inner.label}' is not finite"
+    size, inner, parameter = max(((largest(p.grad), la, p) for la, p in reached), key=lambda found: found[0])
     return (
-        "the gradient was too large, or not finite, in that step; "
-        f"with the present weights its largest value is {largest:.3g}, in {parameter.name}"
+        "the gradient was too large, or not finite, in that step; with the present weights its largest value is "
+        f"{size:.3g}, in {parameter.name} of layer '{inner.label}'"
     )
+
+
+def largest(array: Any) -> float:
+    """The largest absolute value."""
+    return float(np.abs(host(array)).max(initial=0.0))
 
 
 def calls_of(model: Model, graph: Graph, x: Any) -> list[tuple[Layer, Any]]:

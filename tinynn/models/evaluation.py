@@ -9,7 +9,7 @@ import numpy as np
 from tinynn.data import Arrays
 from tinynn.data.arrays import rows_of
 from tinynn.models import door
-from tinynn.models.batches import Feed, Meter
+from tinynn.models.batches import Feed, Meter, quiet
 from tinynn.models.callbacks import Callback, CallbackList, Logs
 from tinynn.models.progress import Progress
 from tinynn.typing import ArrayLike
@@ -27,6 +27,7 @@ class Evaluation:
         self.steps = total if steps is None else min(door.whole_number(steps, "steps", 1), total)
         self.feed = Feed(model, data)
 
+    @quiet
     def run(self, callbacks: CallbackList) -> Logs:
         graph = self.model.graph(gradients=False)
         meter = Meter(self.model, own=False)

@@ -10,7 +10,7 @@ from tinynn.backends import host
 from tinynn.data import Arrays
 from tinynn.data.arrays import Rows, rows_of
 from tinynn.models import door
-from tinynn.models.batches import Feed, Meter
+from tinynn.models.batches import Feed, Meter, quiet
 from tinynn.models.callbacks import CallbackList, History, Logs
 from tinynn.models.diagnosis import not_finite_error
 from tinynn.models.evaluation import Evaluation
@@ -99,6 +99,7 @@ class Run:
         self.graph.updates = []
         self.optimizer = model.compiled.optimizer  # type: ignore[union-attr]
 
+    @quiet
     def epoch(self) -> Logs:
         """One pass over the data; the means of loss and metrics over its batches."""
         model, callbacks, progress = self.model, self.callbacks, self.progress
@@ -150,7 +151,7 @@ class Run:
         loss, prediction = self.model.loss_and_prediction(graph, x, y, w)
         value = loss.data
         graph.backward(loss)
-        self.optimizer.step()
+        self.optimizer.step(value)
         scale = self.optimizer.state[State.SCALE : State.SCALE + 1]
         for update in graph.updates or ():
             update(scale)
