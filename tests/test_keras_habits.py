@@ -285,8 +285,13 @@ def test_the_bar_shrinks_before_the_numbers():
 def test_no_proposal_is_better_than_a_wrong_one():
     with pytest.raises(ValueError, match="did you mean 'cosine_similarity'"):
         losses.get("cosine")
-    with pytest.raises(ValueError, match="unknown loss 'perceptron': Known names: bce, .*mse"):
-        losses.get("perceptron")
+    for name in ("perceptron", "softmax_crossentropy", "nll"):
+        with pytest.raises(ValueError, match=f"unknown loss '{name}': Known names: bce, .*mse"):
+            losses.get(name)
+    for wrong, right in [("adma", "adam"), ("f1", "f1_score"), ("mean_square_error", "mean_squared_error")]:
+        assert (
+            errors.closest(wrong, ["adamax", "adam", "f1_score", "mean_absolute_error", "mean_squared_error"]) == right
+        )
     for name, cls in [("confusion_matrix", "ConfusionMatrix"), ("mean_iou", "MeanIoU"), ("MeanIoU", "MeanIoU")]:
         with pytest.raises(ValueError, match=rf"write metrics\.{cls}\(num_classes=\.\.\.\)"):
             metrics.get(name)
@@ -414,6 +419,8 @@ def test_a_schedule_may_override_call_as_in_keras():
         (lambda: initializers.HeNormal(sed=1), "HeNormal has no argument 'sed': did you mean 'seed'"),
         (lambda: metrics.AUC(curv="PR"), "AUC has no argument 'curv': did you mean 'curve'"),
         (lambda: metrics.Mean(nam="m"), "Mean has no argument 'nam': did you mean 'name'"),
+        (lambda: nn.optim.Adam(lrate=1), "Adam has no argument 'lrate'"),
+        (lambda: nn.optim.SGD(momentm=0.9), "SGD has no argument 'momentm': did you mean 'momentum'"),
         (lambda: L.Dense(3, activatoin="relu"), r"Dense.*'activatoin'"),
     ],
 )
@@ -441,10 +448,63 @@ def test_a_class_of_the_users_may_take_any_arguments():
         (losses.Huber(2), "Huber(delta=2.0, reduction='sum_over_batch_size')"),
         (metrics.CategoricalAccuracy("acc"), "CategoricalAccuracy(name='acc')"),
         (metrics.Accuracy(), "Accuracy()"),
+        (
+            nn.optim.SGD(0.1, momentum=0.9),
+            "SGD(learning_rate=0.1, momentum=0.9, nesterov=False, decay_biases=False, decay=0.0)",
+        ),
     ],
 )
 def test_an_object_shows_the_call_that_makes_it(thing, text):
     assert repr(thing) == text
+
+
+# -- optimizers --------------------------------------------------------------------------------------------------------
+
+
+def test_lr_is_learning_rate():
+    optimizer = nn.optim.SGD(0.1)
+    assert optimizer.lr == 0.1
+    optimizer.lr = 0.5
+    assert optimizer.learning_rate == 0.5
+    model = Sequential([L.Dense(1, use_bias=False, kernel_initializer="ones", input_shape=(1,))])
+    model.compile(optimizer, "mse")
+    one = np.ones((1, 1), "float32")
+    model.train_on_batch(one, one * 0)
+    np.testing.assert_allclose(model.get_weights()[0], [[0.0]], atol=1e-7)
+    optimizer.lr = 0.0
+    model.train_on_batch(one, one)
+    np.testing.assert_allclose(model.get_weights()[0], [[0.0]], atol=1e-7)
+    assert nn.optim.SGD(lr=0.25).learning_rate == 0.25
+    with pytest.raises(ValueError, match="SGD expects learning_rate >= 0"):
+        optimizer.lr = -1
+
+
+def test_the_learning_rate_of_a_schedule_is_its_value_now():
+    schedule = schedules.PiecewiseConstantDecay([0], [0.5, 0.25])
+    optimizer = nn.optim.SGD(schedule)
+    assert float(optimizer.learning_rate) == 0.5
+    assert optimizer.schedule is schedule
+    model = Sequential([L.Dense(1, input_shape=(6,))])
+    model.compile(optimizer, "mse")
+    model.train_on_batch(X, X[:, :1])
+    assert optimizer.lr == 0.25
+    assert optimizer.config()["learning_rate"]["class"] == "PiecewiseConstantDecay"
+    assert "PiecewiseConstantDecay(boundaries=[0.0], values=[0.5, 0.25])" in repr(optimizer).replace("[0]", "[0.0]")
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "Nadam", "Adamax", "RMSprop", "Adagrad", "Adadelta"])
+def test_epsilon_none_is_the_default(name):
+    cls = getattr(nn.optim, name)
+    assert cls(epsilon=None).epsilon == cls().epsilon == 1e-7
+    assert cls(epsilon=1e-3).epsilon == 1e-3
+    with pytest.raises(ValueError, match=f"{name} expects epsilon > 0"):
+        cls(epsilon=0)
+
+
+@pytest.mark.parametrize("wrong", ["0.1", None, True])
+def test_a_learning_rate_is_a_number(wrong):
+    with pytest.raises(TypeError, match="SGD expects a number or a schedule as learning_rate, got"):
+        nn.optim.SGD(wrong)
 
 
 # -- losses and outputs ------------------------------------------------------------------------------------------------

@@ -801,7 +801,8 @@ def test_a_constant_learning_rate_is_written_when_it_changes():
 def test_schedules_and_decay():
     schedule = schedules.PiecewiseConstantDecay([0, 1], [1.0, 0.1, 0.01])
     optimizer = optim.SGD(schedule)
-    assert optimizer.learning_rate is schedule
+    assert optimizer.schedule is schedule
+    assert float(optimizer.learning_rate) == 1.0
     p = parameter([0.0])
     optimizer.build([p])
     for expected in (-1.0, -1.1, -1.11, -1.12):
@@ -844,7 +845,7 @@ def test_names_and_configs(name):
     config = json.loads(json.dumps(changed.config()))
     again = optim.get({"class": cls.__name__, "config": config})
     assert again.config() == changed.config()
-    assert again.learning_rate(3) == changed.learning_rate(3)
+    assert again.schedule(3) == changed.schedule(3)
 
 
 def test_defaults_are_kerass():

@@ -123,9 +123,12 @@ def test_get():
         return 0.5**step
 
     assert S.get(half, "SGD") is half
-    for wrong in (-0.1, math.nan, math.inf, "fast", None, True):
+    for wrong in (-0.1, math.nan, math.inf):
         with pytest.raises(ValueError, match="Adam expects learning_rate >= 0"):
             S.get(wrong, "Adam")
+    for strange in ("fast", "0.1", None, True):
+        with pytest.raises(TypeError, match="Adam expects a number or a schedule as learning_rate"):
+            S.get(strange, "Adam")
     with pytest.raises(TypeError, match="write its arguments"):
         S.get(S.CosineDecay, "SGD")
 

@@ -66,9 +66,12 @@ class Configured:
         return described(self)
 
 
-def described(obj: Any) -> str:
-    """An object as the call that makes it, without the arguments that are None or just its default name."""
-    values = {key: getattr(obj, key, None) for key in constructor_arguments(type(obj))}
+def described(obj: Any, **instead: Any) -> str:
+    """An object as the call that makes it, without the arguments that are None or just its default name.
+
+    instead: values to show in the place of some attributes
+    """
+    values = {key: instead.get(key, getattr(obj, key, None)) for key in constructor_arguments(type(obj))}
     shown = {k: v for k, v in values.items() if v is not None and (k, v) != ("name", getattr(obj, "default_name", ""))}
     return f"{type(obj).__name__}({', '.join(f'{key}={value!r}' for key, value in shown.items())})"
 

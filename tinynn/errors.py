@@ -22,9 +22,19 @@ def closest(name: object, known: Iterable[str]) -> str | None:
     by_key: dict[str, str] = {}
     for candidate in sorted(known, key=lambda k: k.islower() != small):  # of MaxNorm and max_norm the one like it
         by_key.setdefault(_key(candidate), candidate)
-    begun = [k for k in by_key if len(key) >= 4 and k.startswith(key)]
-    near = begun or difflib.get_close_matches(key, by_key, n=1, cutoff=CUTOFF)
-    return by_key[near[0]] if near else None
+    begun = [k for k in by_key if k.startswith(key)]
+    if begun and (len(key) >= 4 or (len(key) >= 2 and len(begun) == 1)):
+        return by_key[begun[0]]
+    swapped = [k for k in by_key if sorted(k) == sorted(key)]
+    near = swapped or difflib.get_close_matches(key, by_key, n=3, cutoff=CUTOFF)
+    return next((by_key[k] for k in near if _word_by_word(str(name), by_key[k])), None)
+
+
+def _word_by_word(name: str, known: str) -> bool:
+    """Whether no word is another one: softmax_crossentropy is not binary_crossentropy, though much is the same."""
+    words, others = name.lower().split("_"), known.lower().split("_")
+    pairs = zip(words, others, strict=False) if len(words) == len(others) else ()
+    return all(difflib.SequenceMatcher(None, a, b).ratio() >= 0.5 for a, b in pairs)
 
 
 def _key(name: object) -> str:

@@ -283,13 +283,15 @@ CLASSES: dict[str, Any] = {
 def get(value: Any, owner: str) -> Callable[[Any], Any]:
     """A schedule from a number, a schedule or any callable of the step count, or {"class": ..., "config": ...}.
 
-    ``owner`` stands in the message: ValueError for a learning rate that is negative, not finite or no number.
+    ``owner`` stands in the message: ValueError for a learning rate that is negative or not finite, TypeError for text.
     """
     value = restore(value, CLASSES, "schedule")
     if isinstance(value, type):
         raise TypeError(f"{owner} expects a schedule object, got the class {value.__name__}: write its arguments")
     if callable(value):
         return value  # type: ignore[no-any-return]
+    if isinstance(value, (str, bool)) or value is None:
+        raise TypeError(f"{owner} expects a number or a schedule as learning_rate, got {value!r}")
     return Constant(at_least(value, 0, "learning_rate", owner))
 
 

@@ -216,10 +216,11 @@ class OptimizerKernels(Protocol):
     def clip_norm(self, clipped: Array, g: Array, norm: float) -> None:
         """clipped = g norm / max(|g|, norm). clipped may be g."""
 
-    def begin(self, state: Array, global_clipnorm: float) -> None:
-        """With finite SQUARES: SCALE = global_clipnorm / max(|g|, global_clipnorm), ITERATIONS += 1; else SCALE = 0.
+    def begin(self, state: Array, global_clipnorm: float, limit: float = np.inf) -> None:
+        """SCALE = global_clipnorm / max(|g|, global_clipnorm), ITERATIONS += 1; or SCALE = 0, and the skip is counted.
 
-        Counts the call, and the skip.
+        Skipped is a step whose SQUARES are not finite or beyond ``limit``, or whose learning rate is negative or not
+        finite.
         """
 
     def sgd(self, w: Array, g: Array, state: Array, weight_decay: float) -> None:

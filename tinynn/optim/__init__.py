@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinynn import schedules
 from tinynn.config import restore
-from tinynn.errors import unknown
+from tinynn.errors import no_attribute, unknown
 from tinynn.optim.adadelta import Adadelta
 from tinynn.optim.adagrad import Adagrad
 from tinynn.optim.adam import Adam, Adamax, AdamW, Nadam
@@ -50,3 +50,9 @@ def get(identifier: Any) -> Optimizer:
             f"{identifier!r}"
         )
     return identifier
+
+
+if not TYPE_CHECKING:  # mypy shall go on finding wrong names itself
+
+    def __getattr__(name):
+        raise no_attribute(__name__, name, __all__)

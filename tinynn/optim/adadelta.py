@@ -1,11 +1,14 @@
-"""Adadelta: steps in the units of the weights, from running means of both gradients and steps."""
+"""Adadelta: steps in the units of the weights, from running means of both gradients and steps.
+
+The update itself is a kernel: ``backends/reference/optimizers.py``, with the formula beside each.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tinynn.config import above, fraction
-from tinynn.optim.base import Optimizer, Segment
+from tinynn.config import fraction
+from tinynn.optim.base import Optimizer, Segment, checked_epsilon
 
 
 class Adadelta(Optimizer):
@@ -20,13 +23,13 @@ class Adadelta(Optimizer):
         self,
         learning_rate: Any = 0.001,
         rho: float = 0.95,
-        epsilon: float = 1e-7,
+        epsilon: float | None = 1e-7,
         weight_decay: float | None = None,
         **base: Any,
     ):
         super().__init__(learning_rate, weight_decay=weight_decay, **base)
         self.rho = fraction(rho, "rho", type(self).__name__)
-        self.epsilon = above(epsilon, 0, "epsilon", type(self).__name__)
+        self.epsilon = checked_epsilon(epsilon, self)
 
     def update(self, kernels: Any, segment: Segment) -> None:
         w, g = segment.w, segment.g

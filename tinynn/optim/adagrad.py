@@ -1,11 +1,14 @@
-"""Adagrad: steps divided by the size of all gradients so far."""
+"""Adagrad: steps divided by the size of all gradients so far.
+
+The update itself is a kernel: ``backends/reference/optimizers.py``, with the formula beside each.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tinynn.config import above, at_least
-from tinynn.optim.base import Optimizer, Segment
+from tinynn.config import at_least
+from tinynn.optim.base import Optimizer, Segment, checked_epsilon
 
 
 class Adagrad(Optimizer):
@@ -20,14 +23,14 @@ class Adagrad(Optimizer):
         self,
         learning_rate: Any = 0.001,
         initial_accumulator_value: float = 0.1,
-        epsilon: float = 1e-7,
+        epsilon: float | None = 1e-7,
         weight_decay: float | None = None,
         **base: Any,
     ):
         super().__init__(learning_rate, weight_decay=weight_decay, **base)
         label = type(self).__name__
         self.initial_accumulator_value = at_least(initial_accumulator_value, 0, "initial_accumulator_value", label)
-        self.epsilon = above(epsilon, 0, "epsilon", label)
+        self.epsilon = checked_epsilon(epsilon, self)
         self.slot_start = self.initial_accumulator_value
 
     def update(self, kernels: Any, segment: Segment) -> None:

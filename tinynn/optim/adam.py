@@ -1,11 +1,15 @@
-"""Adam, AdamW, Nadam and Adamax: running means of the gradient and of its size."""
+"""Adam, AdamW, Nadam and Adamax: running means of the gradient and of its size.
+
+The update itself is a kernel: ``backends/reference/optimizers.py``, with the formula beside each.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tinynn.config import above, fraction
-from tinynn.optim.base import Optimizer, Segment
+from tinynn.config import fraction
+from tinynn.optim.base import Optimizer, Segment, checked_epsilon
+from tinynn.typing import Array
 
 
 class Moments(Optimizer):
@@ -16,7 +20,7 @@ class Moments(Optimizer):
         learning_rate: Any = 0.001,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
-        epsilon: float = 1e-7,
+        epsilon: float | None = 1e-7,
         weight_decay: float | None = None,
         **base: Any,
     ):
@@ -24,7 +28,7 @@ class Moments(Optimizer):
         label = type(self).__name__
         self.beta_1 = fraction(beta_1, "beta_1", label)
         self.beta_2 = fraction(beta_2, "beta_2", label)
-        self.epsilon = above(epsilon, 0, "epsilon", label)
+        self.epsilon = checked_epsilon(epsilon, self)
 
 
 class Adam(Moments):
@@ -40,7 +44,7 @@ class Adam(Moments):
         learning_rate: Any = 0.001,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
-        epsilon: float = 1e-7,
+        epsilon: float | None = 1e-7,
         amsgrad: bool = False,
         weight_decay: float | None = None,
         **base: Any,
@@ -77,7 +81,7 @@ class AdamW(Adam):
         weight_decay: float | None = 0.004,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
-        epsilon: float = 1e-7,
+        epsilon: float | None = 1e-7,
         amsgrad: bool = False,
         **base: Any,
     ):
@@ -93,8 +97,8 @@ class Nadam(Moments):
 
     slots = ("m", "v")
 
-    def prepare(self, segments: list[Segment]) -> None:
-        super().prepare(segments)
+    def prepare(self, segments: list[Segment], loss: Array | None = None) -> None:
+        super().prepare(segments, loss)
         self.backend.optimizers.nadam_begin(self.state, self.beta_1)
 
     def update(self, kernels: Any, segment: Segment) -> None:

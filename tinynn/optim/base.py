@@ -13,12 +13,15 @@ import numpy as np
 from tinynn import backends, schedules
 from tinynn.backends import Backend
 from tinynn.backends.base import ALIGNMENT, State
-from tinynn.config import above, at_least, config_of
+from tinynn.config import Configured, above, at_least, config_of, described, plain
 from tinynn.optim.interrupts import InterruptsWait
 from tinynn.parameter import Parameter
 from tinynn.typing import Array
 
 __all__ = ["Optimizer", "Segment", "State"]
+
+EPSILON = 1e-7
+"""Keras's default in all optimizers."""
 
 PARTIAL = 64
 """Sets of reached parameters whose segments are kept: two networks that are trained in turn have two."""
@@ -40,7 +43,7 @@ class Segment:
     """Of each parameter, flat views of ``g`` and ``raw``."""
 
 
-class Optimizer:
+class Optimizer(Configured):
     """The base of all optimizers.
 
     learning_rate:   a number, or a schedule (a callable of the step count)
@@ -79,8 +82,6 @@ class Optimizer:
         label = type(self).__name__
         self.state: Any = None
         self.learning_rate = learning_rate if lr is None else lr
-        self.lr = None
-        """Kept as ``learning_rate``."""
         for key, value in (("clipnorm", clipnorm), ("clipvalue", clipvalue), ("global_clipnorm", global_clipnorm)):
             if value is not None:
                 above(value, 0, key, label)
@@ -95,14 +96,26 @@ class Optimizer:
 
     @property
     def learning_rate(self) -> Any:
-        """The number, or the schedule. Settable at any time: slots and step count stay."""
+        """The number; of a schedule, which is kept as ``schedule``, its value at the next step (reads the device).
+
+        It can be set at any time, to a number or to a schedule: slots and step count stay.
+        """
         schedule = self.schedule
-        return schedule.learning_rate if isinstance(schedule, schedules.Constant) else schedule
+        return schedule.learning_rate if isinstance(schedule, schedules.Constant) else float(schedule(self.iterations))
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
         self.schedule = schedules.get(value, type(self).__name__)
         self._set_constant_rate()
+
+    @property
+    def lr(self) -> Any:
+        """Old Keras's name of ``learning_rate``, to read and to set."""
+        return self.learning_rate
+
+    @lr.setter
+    def lr(self, value: Any) -> None:
+        self.learning_rate = value
 
     def _set_constant_rate(self) -> None:
         """A constant is written when it changes: a step that is recorded takes no number from the host."""
@@ -134,6 +147,8 @@ class Optimizer:
         if len(dtypes) > 1:
             raise ValueError(f"{type(self).__name__} expects parameters of one dtype, got {sorted(map(str, dtypes))}")
         self.dtype = dtypes.pop() if dtypes else np.dtype("float32")
+        self.limit = 1e-8 * float(np.finfo(self.dtype).max)
+        """Of the sum of the gradients' squares: beyond it a step counts as exploded."""
         homes = (p.backend for p in parameters if p.backend is not None)
         self.backend = backends.get(next(homes, None) if backend is None else backend)
         self.parameters = parameters
@@ -232,8 +247,11 @@ class Optimizer:
 
     # -- stepping ----------------------------------------------------------------------------------------------------
 
-    def step(self) -> None:
-        """Change the weights by the gradients of the last backward."""
+    def step(self, loss: Array | None = None) -> None:
+        """Change the weights by the gradients of the last backward.
+
+        loss: where given (an array of one element), a step whose loss is not finite is skipped too
+        """
         if not self.built:
             raise RuntimeError(
                 f"{type(self).__name__}.step() before build: call optimizer.build(model.parameters()) before backward"
@@ -244,7 +262,7 @@ class Optimizer:
         # A kernel call alone is complete or was not begun: only weights that take several are kept in one piece.
         several = len(segments) > 1 or self._constrained
         with InterruptsWait() if several else nullcontext():
-            self.prepare(segments)
+            self.prepare(segments, loss)
             kernels = self.backend.optimizers
             for segment in segments:
                 self.update(kernels, segment)
@@ -273,13 +291,17 @@ class Optimizer:
             segments = self._partial[key] = self._make_segments(reached)
         return segments, reached
 
-    def prepare(self, segments: list[Segment]) -> None:
-        """Everything before the update: the learning rate, the gradient norm, clipping, and whether to skip."""
+    def prepare(self, segments: list[Segment], loss: Array | None = None) -> None:
+        """Everything before the update: the learning rate, the gradient norm, clipping, and whether to skip.
+
+        A gradient too large for the squares and products of its dtype counts as not finite, unless it is clipped:
+        otherwise the step that explodes would leave weights or slots that are not finite, and only the next be skipped.
+        """
         kernels, state = self.backend.optimizers, self.state
         if self.decay or not isinstance(self.schedule, schedules.Constant):
             step = state[State.ITERATIONS]
             state[State.LEARNING_RATE] = self.schedule(step) / (1.0 + self.decay * step)
-        state[State.SQUARES] = 0.0
+        state[State.SQUARES] = 0.0 if loss is None else loss * 0.0  # NaN where the loss is not finite
         for segment in segments:
             kernels.square_sum(state, segment.raw)
         if self.clipvalue is not None:
@@ -289,7 +311,8 @@ class Optimizer:
             for segment in segments:
                 for clipped, gradient in segment.pairs:
                     kernels.clip_norm(clipped, gradient, self.clipnorm)
-        kernels.begin(state, math.inf if self.global_clipnorm is None else self.global_clipnorm)
+        clipped = self.clipvalue or self.clipnorm or self.global_clipnorm
+        kernels.begin(state, self.global_clipnorm or math.inf, math.inf if clipped else self.limit)
 
     def update(self, kernels: Any, segment: Segment) -> None:
         """One kernel call: change ``segment.w`` and ``segment.slots`` by ``segment.g``, as ``self.state`` says."""
@@ -320,5 +343,22 @@ class Optimizer:
         ]
 
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments as a dict that JSON can hold."""
-        return config_of(self)
+        """The constructor's arguments as a dict that JSON can hold; the schedule where there is one."""
+        config = config_of(self)
+        if "learning_rate" in config:
+            config["learning_rate"] = plain(self._given_rate())
+            config.pop("lr", None)  # says the same
+        return config
+
+    def __repr__(self) -> str:
+        return described(self, learning_rate=self._given_rate(), lr=None)
+
+    def _given_rate(self) -> Any:
+        """The number or the schedule."""
+        schedule = self.schedule
+        return schedule.learning_rate if isinstance(schedule, schedules.Constant) else schedule
+
+
+def checked_epsilon(epsilon: float | None, owner: object) -> float:
+    """What keeps divisions from zero; None is the default, 1e-7, as in Keras."""
+    return above(EPSILON if epsilon is None else epsilon, 0, "epsilon", type(owner).__name__)

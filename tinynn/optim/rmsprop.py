@@ -1,11 +1,14 @@
-"""RMSprop: steps divided by a running mean of the gradient's size."""
+"""RMSprop: steps divided by a running mean of the gradient's size.
+
+The update itself is a kernel: ``backends/reference/optimizers.py``, with the formula beside each.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tinynn.config import above, fraction
-from tinynn.optim.base import Optimizer, Segment
+from tinynn.config import fraction
+from tinynn.optim.base import Optimizer, Segment, checked_epsilon
 
 
 class RMSprop(Optimizer):
@@ -22,7 +25,7 @@ class RMSprop(Optimizer):
         learning_rate: Any = 0.001,
         rho: float = 0.9,
         momentum: float = 0.0,
-        epsilon: float = 1e-7,
+        epsilon: float | None = 1e-7,
         centered: bool = False,
         weight_decay: float | None = None,
         **base: Any,
@@ -31,7 +34,7 @@ class RMSprop(Optimizer):
         label = type(self).__name__
         self.rho = fraction(rho, "rho", label)
         self.momentum = fraction(momentum, "momentum", label)
-        self.epsilon = above(epsilon, 0, "epsilon", label)
+        self.epsilon = checked_epsilon(epsilon, self)
         self.centered = bool(centered)
         wanted = {"v": True, "velocity": self.momentum > 0, "mean": self.centered}
         self.slots = tuple(name for name, want in wanted.items() if want)

@@ -1,4 +1,7 @@
-"""SGD: gradient descent, with momentum and Nesterov's momentum."""
+"""SGD: gradient descent, with momentum and Nesterov's momentum.
+
+The update itself is a kernel: ``backends/reference/optimizers.py``, with the formula beside each.
+"""
 
 from __future__ import annotations
 

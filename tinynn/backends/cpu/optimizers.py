@@ -95,9 +95,9 @@ def clip_norm(clipped, g, norm):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def begin(state, global_clipnorm):
-    squares = state[SQUARES]
-    if math.isfinite(squares):
+def begin(state, global_clipnorm, limit=np.inf):
+    squares, rate = state[SQUARES], state[LEARNING_RATE]
+    if math.isfinite(squares) and squares <= limit and math.isfinite(rate) and rate >= 0.0:
         length = math.sqrt(squares)
         state[SCALE] = global_clipnorm / length if length > global_clipnorm else 1.0
         state[ITERATIONS] += 1.0

@@ -19,23 +19,26 @@ QUIET = np.errstate(all="ignore")
 
 @QUIET
 def square_sum(state: Array, g: Array) -> None:
+    """SQUARES += sum g^2, in float64"""
     state[State.SQUARES] += np.sum(np.square(g, dtype=np.float64))
 
 
 def clip(clipped: Array, g: Array, value: float) -> None:
+    """clipped = min(max(g, -value), value)"""
     np.clip(g, -value, value, out=clipped)
 
 
 @QUIET
 def clip_norm(clipped: Array, g: Array, norm: float) -> None:
+    """clipped = g norm / max(|g|, norm)"""
     length = np.sqrt(np.sum(np.square(g, dtype=np.float64)))
     np.multiply(g, (norm / np.maximum(length, norm)).astype(g.dtype), out=clipped)
 
 
 @QUIET
-def begin(state: Array, global_clipnorm: float) -> None:
-    squares = state[State.SQUARES]
-    finite = np.isfinite(squares)
+def begin(state: Array, global_clipnorm: float, limit: float = np.inf) -> None:
+    squares, rate = state[State.SQUARES], state[State.LEARNING_RATE]
+    finite = np.isfinite(squares) & (squares <= limit) & np.isfinite(rate) & (rate >= 0)
     scale = global_clipnorm / np.maximum(np.sqrt(squares), global_clipnorm) if global_clipnorm < np.inf else 1.0
     first = state[State.FIRST_SKIPPED]
     state[State.SCALE] = np.where(finite, scale, 0.0)
@@ -74,12 +77,14 @@ def rate(w: Array, state: Array) -> Array:
 
 @QUIET
 def sgd(w: Array, g: Array, state: Array, weight_decay: float) -> None:
+    """w = w - lr g, after w = w - lr weight_decay w as in all rules"""
     g = gradient(g, state)
     store(state, (w, shrunk(w, state, weight_decay) - rate(w, state) * g))
 
 
 @QUIET
 def momentum(w: Array, v: Array, g: Array, state: Array, momentum: float, nesterov: bool, weight_decay: float) -> None:
+    """v = momentum v - lr g, w = w + v; with Nesterov w = w + momentum v - lr g"""
     step = rate(w, state) * gradient(g, state)
     new_v = momentum * v - step
     change = momentum * new_v - step if nesterov else new_v
@@ -99,6 +104,10 @@ def adam(
     epsilon: float,
     weight_decay: float,
 ) -> None:
+    """m = m + (1 - beta1) (g - m), v = v + (1 - beta2) (g^2 - v), w = w - a m / (sqrt(v) + epsilon)
+
+    with a = lr sqrt(1 - beta2^t) / (1 - beta1^t); AMSGrad divides by the root of the largest v so far.
+    """
     t, g = of(state, State.ITERATIONS), gradient(g, state)
     a = of(state, State.LEARNING_RATE) * np.sqrt(1.0 - beta2**t) / (1.0 - beta1**t)
     new_m = m + (1.0 - beta1) * (g - m)
@@ -111,6 +120,7 @@ def adam(
 
 
 def nadam_begin(state: Array, beta1: float) -> None:
+    """PRODUCT *= u(t), with u(t) = beta1 (1 - 0.96^t / 2)"""
     u = beta1 * (1.0 - 0.5 * MOMENTUM_DECAY ** state[State.ITERATIONS])
     state[State.PRODUCT] *= np.where(state[State.SCALE] > 0, u, 1.0)
 
@@ -127,6 +137,10 @@ def nadam(
     epsilon: float,
     weight_decay: float,
 ) -> None:
+    """m and v as in Adam, w = w - lr n / (sqrt(v / (1 - beta2^t)) + epsilon)
+
+    with n = u(t + 1) m / (1 - PRODUCT u(t + 1)) + (1 - u(t)) g / (1 - PRODUCT).
+    """
     t, product, g = of(state, State.ITERATIONS), of(state, State.PRODUCT), gradient(g, state)
     u, next_u = (beta1 * (1.0 - 0.5 * MOMENTUM_DECAY ** (t + i)) for i in (0.0, 1.0))
     of_m = (next_u / (1.0 - product * next_u)).astype(w.dtype)
@@ -150,6 +164,7 @@ def adamax(
     epsilon: float,
     weight_decay: float,
 ) -> None:
+    """m = m + (1 - beta1) (g - m), u = max(beta2 u, |g|), w = w - lr / (1 - beta1^t) m / (u + epsilon)"""
     g = gradient(g, state)
     a = (of(state, State.LEARNING_RATE) / (1.0 - beta1 ** of(state, State.ITERATIONS))).astype(w.dtype)
     new_m = m + (1.0 - beta1) * (g - m)
@@ -170,6 +185,11 @@ def rmsprop(
     epsilon: float,
     weight_decay: float,
 ) -> None:
+    """v = rho v + (1 - rho) g^2, step = lr g / sqrt(v + epsilon), w = w - step
+
+    centered: mean = rho mean + (1 - rho) g, and v - mean^2 stands for v in the step
+    momentum: velocity = momentum velocity + step, w = w - velocity
+    """
     g = gradient(g, state)
     new_v = rho * v + (1.0 - rho) * (g * g)
     changes = [(v, new_v)]
@@ -187,6 +207,7 @@ def rmsprop(
 
 @QUIET
 def adagrad(w: Array, v: Array, g: Array, state: Array, epsilon: float, weight_decay: float) -> None:
+    """v = v + g^2, w = w - lr g / sqrt(v + epsilon)"""
     g = gradient(g, state)
     new_v = v + g * g
     step = rate(w, state) * g / np.sqrt(new_v + epsilon)
@@ -197,6 +218,7 @@ def adagrad(w: Array, v: Array, g: Array, state: Array, epsilon: float, weight_d
 def adadelta(
     w: Array, v: Array, d: Array, g: Array, state: Array, rho: float, epsilon: float, weight_decay: float
 ) -> None:
+    """v = rho v + (1 - rho) g^2, s = sqrt((d + epsilon) / (v + epsilon)) g, d = rho d + (1 - rho) s^2, w = w - lr s"""
     g = gradient(g, state)
     new_v = rho * v + (1.0 - rho) * (g * g)
     step = np.sqrt((d + epsilon) / (new_v + epsilon)) * g
