@@ -607,9 +607,9 @@ def test_a_wrong_name_of_an_experiment_lists_the_right_ones():
 def test_a_failed_download_is_one_line(monkeypatch, tmp_path):
     monkeypatch.setattr(source, "cache_root", lambda: tmp_path)
     with pytest.raises(OSError, match="TINYNN_DATA") as caught:
-        source.cached("set", {"a.gz": "0" * 64}, ["http://127.0.0.1:9/one", "http://127.0.0.1:9/two"])
+        source.cached("set", {"a.gz": "0" * 64}, ["http://127.0.0.1:9/one", "http://127.0.0.1:8/two"])
     message = str(caught.value)
     assert "\n" not in message
-    assert "127.0.0.1:9/one/a.gz: connection refused; " in message
+    assert "(http://127.0.0.1:9/one/a.gz: connection refused; 127.0.0.1:8: connection refused)" in message
     assert "urllib" not in message
     assert "HTTPConnectionPool" not in message

@@ -43,6 +43,9 @@ def cache_root() -> Path:
 def _fetch(folder: Path, file: str, checksum: str, mirrors: Sequence[str]) -> None:
     import pooch
 
+    pooch.get_logger().setLevel("WARNING")  # it would announce every mirror
+    if not (folder / file).exists():
+        print(f"tinynn: downloading {file} of {folder.name}", file=sys.stderr, flush=True)
     answers = []
     for mirror in mirrors:
         url = f"{mirror}/{file}"
@@ -50,7 +53,7 @@ def _fetch(folder: Path, file: str, checksum: str, mirrors: Sequence[str]) -> No
         try:
             pooch.retrieve(url, f"sha256:{checksum}", fname=file, path=folder, downloader=download)
         except (OSError, ValueError) as error:  # ValueError is pooch's word for a wrong checksum
-            answers.append(f"{url}: {reason(error)}")
+            answers.append(f"{url if not answers else url.split('/')[2]}: {reason(error)}")
         else:
             return
     raise OSError(
