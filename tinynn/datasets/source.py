@@ -46,7 +46,7 @@ def _fetch(folder: Path, file: str, checksum: str, mirrors: Sequence[str]) -> No
     pooch.get_logger().setLevel("WARNING")  # it would announce every mirror
     if not (folder / file).exists():
         print(f"tinynn: downloading {file} of {folder.name}", file=sys.stderr, flush=True)
-    answers = []
+    answers: list[str] = []
     for mirror in mirrors:
         url = f"{mirror}/{file}"
         download = pooch.HTTPDownloader(sys.stderr.isatty(), chunk_size=1 << 16, timeout=TIMEOUT_SECONDS)
