@@ -613,3 +613,25 @@ def test_a_failed_download_is_one_line(monkeypatch, tmp_path):
     assert "(http://127.0.0.1:9/one/a.gz: connection refused; 127.0.0.1:8: connection refused)" in message
     assert "urllib" not in message
     assert "HTTPConnectionPool" not in message
+
+
+def test_compile_notices_an_output_that_does_not_fit_the_loss():
+    def compiled(loss, *layers):
+        nn.Sequential([L.Input(shape=(4,)), *layers]).compile("sgd", loss)
+
+    for activation in (None, "relu", "tanh"):
+        with pytest.warns(UserWarning, match="activation='softmax'.*from_logits=True"):
+            compiled("categorical_crossentropy", L.Dense(3, activation=activation, name="top"))
+        with pytest.warns(UserWarning, match="activation='sigmoid'.*from_logits=True"):
+            compiled("binary_crossentropy", L.Dense(1, activation=activation))
+    with pytest.raises(ValueError, match="'top'.*sigmoid"):
+        compiled("binary_crossentropy", L.Dense(1, activation="softmax", name="top"))
+    with pytest.warns(UserWarning, match="softmax"):
+        x = nn.Input(shape=(4,))
+        nn.Model(x, L.Dense(3)(x)).compile("sgd", "categorical_crossentropy")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        compiled("categorical_crossentropy", L.Dense(3), L.Activation("softmax"))
+        compiled("categorical_crossentropy", L.Dense(3), L.Softmax())
+        compiled(nn.losses.CategoricalCrossentropy(from_logits=True), L.Dense(3))
+        compiled("mse", L.Dense(3))

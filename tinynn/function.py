@@ -73,6 +73,8 @@ class Function:
         """Forget the call, so that its arrays can be recycled while backward still runs."""
         self.saved, self.inputs = None, ()
         output, self.output = self.output, None
-        if output is not None:
-            for tensor in output if type(output) is tuple else (output,):
+        if type(output) is tuple:
+            for tensor in output:
                 tensor.function, tensor.pending, tensor.position = None, None, SPENT
+        elif output is not None:
+            output.function, output.pending, output.position = None, None, SPENT

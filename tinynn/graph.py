@@ -132,10 +132,12 @@ class Graph:
                 if x.position < 0 or x.graph is not self:
                     self._open(x)
         output: Any
-        if type(data) is tuple:
-            output = tuple(self._result(d, wanted) for d in data)
+        if type(data) is self.array_type:
+            output = Tensor(data, self, wanted)
+        elif type(data) is tuple:
+            output = tuple(Tensor(self._array(d), self, wanted) for d in data)
         else:
-            output = self._result(data, wanted)
+            output = Tensor(self._array(data), self, wanted)
         if wanted:
             self._write(function, tensors, output)
         elif function.keeps_input:
@@ -143,10 +145,9 @@ class Graph:
             function.inputs = tensors
         return output  # type: ignore[no-any-return]
 
-    def _result(self, data: Array, wanted: bool) -> Tensor:
-        if type(data) is not self.array_type:  # NumPy's reductions return scalars
-            data = self.backend.asarray(data, data.dtype)
-        return Tensor(data, self, wanted)
+    def _array(self, data: Array) -> Array:
+        """NumPy's reductions return scalars."""
+        return data if type(data) is self.array_type else self.backend.asarray(data, data.dtype)
 
     def _write(self, function: Function, inputs: list[Tensor], output: Any) -> None:
         """Write a call on the tape."""
@@ -157,9 +158,11 @@ class Graph:
             )
         function.inputs = inputs
         function.output = output
-        for tensor in output if type(output) is tuple else (output,):
-            tensor.function = function
-            tensor.position = len(self.tape)
+        if type(output) is Tensor:
+            output.function, output.position = function, len(self.tape)
+        else:
+            for tensor in output:
+                tensor.function, tensor.position = function, len(self.tape)
         self.tape.append(function)
 
     def _open(self, x: Tensor) -> None:
@@ -258,9 +261,15 @@ class Graph:
     def _step_back(self, function: Function, interior: bool) -> None:
         """One node: take its output's gradient, and hand the inputs theirs."""
         output: Any = function.output
-        dys = [take_pending(y, interior) for y in (output if type(output) is tuple else (output,))]
-        if any(dy is not None for dy in dys):
-            gradients = function.backward(self, *dys)
+        if type(output) is Tensor:
+            dy = take_pending(output, interior)
+            gradients = None if dy is None else function.backward(self, dy)
+            reached = dy is not None
+        else:
+            dys = [take_pending(y, interior) for y in output]
+            reached = any(dy is not None for dy in dys)
+            gradients = function.backward(self, *dys) if reached else None
+        if reached:
             if type(gradients) is not tuple and type(gradients) is not list:
                 gradients = (gradients,)
             if len(gradients) != len(function.inputs):

@@ -78,6 +78,10 @@ class Variable:
         """A copy of the value as a NumPy array."""
         return np.array(self._home().to_numpy(self.data))
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """``np.array(layer.kernel)``: a copy of the value."""
+        return self.numpy() if dtype is None else self.numpy().astype(dtype)
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name or '(unnamed)'} {self.shape} {self.dtype}>"
 

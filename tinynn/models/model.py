@@ -104,9 +104,16 @@ class Model(Layer):
         return list(self.layers_inside())
 
     @property
+    def last(self) -> Layer | None:
+        """The layer that gives the output; None where there is none, or several outputs."""
+        if hasattr(self, "outputs"):
+            return self.outputs[0].layer if len(self.outputs) == 1 else None
+        return self.layers[-1] if self.layers else None
+
+    @property
     def last_name(self) -> str:
-        """The name of the layer that gives the output, for messages."""
-        return self.layers[-1].label if self.layers else self.label
+        """Its name, for messages."""
+        return self.last.label if self.last is not None else self.label
 
     @property
     def first_name(self) -> str:
@@ -263,6 +270,7 @@ class Model(Layer):
             raise ValueError(
                 f"'{self.label}'.compile expects a loss that gives one number, got reduction='none': leave it out"
             )
+        compiled.loss.check_output(output_activation(self), self.output_shape, self.last_name)
         compiled.metrics = self._metrics(compiled)
         compiled.regularized = [p for p in self.parameters() if p.regularizer is not None]
         compiled.frozen = frozen_ids(self)
@@ -459,6 +467,17 @@ def scalar_or_list(logs: dict[str, float]) -> Any:
     """Keras returns a number where there are no metrics."""
     values = list(logs.values())
     return values[0] if len(values) == 1 else values
+
+
+def output_activation(layer: Layer) -> str | None:
+    """The name of the last activation, as far as it can be told: "linear" for a Dense without one, None if unknown."""
+    if isinstance(layer, Model):
+        plain = type(layer).run is not Model.run or hasattr(layer, "order")
+        return output_activation(layer.last) if plain and layer.last is not None else None
+    activation = getattr(layer, "activation", "unknown")
+    if activation is None:
+        return "linear"
+    return activation if isinstance(activation, str) and activation != "unknown" else None
 
 
 def open_fit(shape: Any, built_for: Any) -> bool:
