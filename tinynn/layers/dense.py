@@ -29,19 +29,20 @@ class Affine(Function):
         self.activation = activation
 
     def forward(self, graph: Graph, x: Array, W: Array, b: Array | None = None) -> Array:
-        y = graph.empty(*x.shape[:-1], W.shape[1])
-        rows, y_rows = x.reshape(-1, x.shape[-1]), y.reshape(-1, W.shape[1])
-        graph.backend.dense.forward(y_rows, rows, W, b, self.activation)
-        self.saved = rows, W, y_rows
-        return y
+        rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+        y = graph.empty(rows.shape[0], W.shape[1])
+        graph.backend.dense.forward(y, rows, W, b, self.activation)
+        self.saved = rows, W, y
+        return y if x.ndim == 2 else y.reshape(*x.shape[:-1], W.shape[1])
 
     def backward(self, graph: Graph, dy: Array) -> Any:
         """The formulas stand in ``backends/reference/dense.py``; here the arrays are handed to them."""
         x, W, y = self.saved  # as rows: (N, I), (I, O), (N, O)
         gradients = graph.gradients(self)  # an array to write for each input of the call, None where nobody needs it
         dx, dW, db = gradients if len(gradients) == 3 else (*gradients, None)  # without a bias there are two
-        dx_rows = None if dx is None else dx.reshape(x.shape)  # a view: what the kernel writes lands in dx
-        graph.backend.dense.backward(dx_rows, dW, db, dy.reshape(y.shape), x, W, y, self.activation)
+        if dy.ndim != 2:  # views: what the kernel writes lands in dx
+            dx, dy = None if dx is None else dx.reshape(x.shape), dy.reshape(y.shape)
+        graph.backend.dense.backward(dx, dW, db, dy, x, W, y, self.activation)
         return gradients
 
 
