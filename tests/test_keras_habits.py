@@ -1,7 +1,10 @@
 """What a user of Keras types: old module paths, small names, single callbacks, NumPy on tensors, and typing errors."""
 
 import importlib
+import io
 import os
+import re
+import shutil
 import subprocess
 import sys
 import warnings
@@ -26,7 +29,7 @@ from tinynn import (
 )
 from tinynn import layers as L
 from tinynn.datasets import source
-from tinynn.models.progress import moving_line
+from tinynn.models.progress import Progress
 from tinynn.models.summary import Row, table
 
 rng = np.random.default_rng(11)
@@ -269,14 +272,27 @@ def test_a_small_summary_looks_as_in_keras():
     ]
 
 
-def test_the_bar_shrinks_before_the_numbers():
-    numbers = "loss: 0.1234 - accuracy: 0.9876"
-    lines = [moving_line(123, 600, 75, numbers, width) for width in range(20, 120)]
-    assert all(len(line) <= width for line, width in zip(lines, range(20, 120), strict=True))
-    assert lines[-1] == f"123/600 [{'=' * 6}{'.' * 24}] - 01:15 - {numbers}"
-    assert all(numbers in line for line in lines[29:])
-    assert "[" not in lines[30]
-    assert ", " not in lines[-1]
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_the_bar_shrinks_before_the_numbers(columns, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda *_: os.terminal_size((columns, 24)))
+    progress = Progress(1, 2, 600)
+    progress.begin(0)
+    progress.show(123, {"loss": 0.1234, "accuracy": 0.9876})
+    progress.end({"loss": 0.5, "val_loss": 0.25})
+    lines = re.split(r"[\r\n]", screen.getvalue())
+    shown = [line for line in lines if "123/600 [" in line]
+    assert shown, lines
+    assert all(len(line) < min(columns, 101) for line in shown)
+    assert shown[-1].rstrip().endswith("- 00:00 - loss: 0.1234 - accuracy: 0.9876")
+    assert lines[0] == "Epoch 1/2"
+    assert lines[-2].startswith("600/600 - ")
+    assert lines[-2].endswith("loss: 0.5000 - val_loss: 0.2500")
 
 
 # -- names -------------------------------------------------------------------------------------------------------------

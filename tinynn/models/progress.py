@@ -5,15 +5,14 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from typing import Any
 
 from tinynn.models.callbacks import Callback, Logs
 
 INTERVAL = 0.1
 """Seconds between two looks at the running loss: reading it more often would cost time, on a GPU a lot."""
-
-
-BAR, LEAST_BAR = 30, 5
-"""Characters: a bar as wide as Keras's, and the narrowest that still says something."""
+WIDTH = 100
+"""Characters at most; on a narrower terminal the bar shrinks before the numbers."""
 
 
 class Progress(Callback):
@@ -22,10 +21,7 @@ class Progress(Callback):
     def __init__(self, verbose: int, epochs: int, steps: int):
         self.epochs, self.steps = epochs, steps
         self.moving = verbose == 1 and sys.stdout.isatty()
-        self.batch = 0
-        self.logs: Logs = {}
-        self.drawn = 0
-        """The characters of the moving line."""
+        self.bar: Any = None
         self.next_look = 0.0
         self.started = 0.0
 
@@ -39,59 +35,36 @@ class Progress(Callback):
         if self.epochs > 0:
             print(f"Epoch {epoch + 1}/{self.epochs}", flush=True)
         if self.moving:
-            self.batch, self.logs = 0, {}
-            self.draw()
+            from tqdm import tqdm
+
+            self.bar = tqdm(
+                total=self.steps,
+                file=sys.stdout,
+                bar_format="{n_fmt}/{total_fmt} [{bar}] - {elapsed}{desc}",
+                ascii=".=",
+                ncols=min(WIDTH, shutil.get_terminal_size().columns - 1),
+                leave=False,
+            )
 
     def show(self, batch: int, logs: Logs) -> None:
         """Move the bar to this batch."""
         self.next_look = time.perf_counter() + INTERVAL
-        self.batch, self.logs = batch, logs
-        self.draw()
-
-    def draw(self) -> None:
-        """Write the moving line over the one before."""
-        seconds = int(time.perf_counter() - self.started)
-        width = shutil.get_terminal_size().columns - 1  # a full line would make the terminal begin another
-        line = moving_line(self.batch, self.steps, seconds, described(self.logs), width)
-        print("\r" + line + " " * (self.drawn - len(line)), end="", file=sys.stdout, flush=True)
-        self.drawn = len(line)
-
-    def clear(self) -> None:
-        """Take the moving line away."""
-        if self.drawn:
-            print("\r" + " " * self.drawn + "\r", end="", file=sys.stdout, flush=True)
-            self.drawn = 0
+        self.bar.n = batch
+        self.bar.set_description_str(f" - {described(logs)}")
 
     def end(self, logs: Logs) -> None:
         """The final line of an epoch, validation included."""
-        self.clear()
+        self.close()
         seconds = time.perf_counter() - self.started
         per_step = seconds / max(self.steps, 1)
         step = f"{per_step * 1e3:.0f}ms" if per_step >= 0.01 else f"{per_step * 1e6:.0f}us"
         print(f"{self.steps}/{self.steps} - {seconds:.1f}s {step}/step - {described(logs)}", flush=True)
 
     def close(self) -> None:
-        """Leave the terminal in order after an interruption: the last numbers stay."""
-        if self.drawn:
-            print(flush=True)
-            self.drawn = 0
-
-
-def moving_line(batch: int, steps: int, seconds: int, numbers: str, width: int) -> str:
-    """300/600 [======........] - 00:12 - loss: 0.1234, as wide as there is room: the bar shrinks before the numbers.
-
-    >>> moving_line(300, 600, 12, "loss: 0.1234", 80)
-    '300/600 [===============...............] - 00:12 - loss: 0.1234'
-    >>> moving_line(300, 600, 12, "loss: 0.1234", 50)
-    '300/600 [========.........] - 00:12 - loss: 0.1234'
-    """
-    count = f"{batch:>{len(str(steps))}}/{steps}"
-    tail = f"{seconds // 60:02}:{seconds % 60:02}" + (f" - {numbers}" if numbers else "")
-    room = min(BAR, width - len(f"{count} [] - {tail}"))
-    if room < LEAST_BAR:
-        return f"{count} - {tail}"[:width]
-    full = room * batch // max(steps, 1)
-    return f"{count} [{'=' * full}{'.' * (room - full)}] - {tail}"
+        """Take the moving line away; also after an interruption."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
 
 
 def described(logs: Logs) -> str:
