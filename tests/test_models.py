@@ -1,5 +1,8 @@
 """Sequential and Model: structure, names, summary, weights, freezing, nesting, callbacks, History."""
 
+import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -357,3 +360,35 @@ def test_fit_runs_on_arrays_that_refuse_to_be_read(optimizer):
     assert there[0] == here[0]
     assert np.array_equal(there[1], here[1])
     assert all(np.array_equal(a, b) for a, b in zip(there[2], here[2], strict=True))
+
+
+FORKED = """
+import os, sys
+import numpy as np
+import tinynn as nn
+from tinynn import Sequential, layers as L
+from tinynn.backends.cpu import threads
+
+def losses():
+    nn.set_seed(1)
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((1600, 400)).astype("float32"), rng.integers(0, 10, 1600)
+    layers = [L.Dense(600, activation="relu", input_shape=(400,)), L.BatchNormalization(), L.LayerNormalization()]
+    model = Sequential([*layers, L.Dropout(0.2), L.Dense(10, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model.fit(x, y, batch_size=800, epochs=2, verbose=0).history["loss"]
+
+threads.set_num_threads(2)
+expected = losses()
+child = os.fork()
+if child == 0:
+    os._exit(0 if threads.get_num_threads() == 1 and losses() == expected else 3)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_train_fork_train():
+    """A child forked after parallel kernels trains too, with one thread and the same bytes."""
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -52,7 +52,7 @@ def backward(dx, dy, x, y, kind, alpha=None):
 
 def run(kernel, out, known, alpha):
     """kernel(out, known, alpha), in pieces on several threads where it is worth the call."""
-    if out.size < PARALLEL_FROM:
+    if not threads.worth_it(out.size, PARALLEL_FROM):
         kernel(out, known, alpha)
         return
     in_pieces = parallel(out.dtype.char, known is None)

@@ -393,7 +393,7 @@ def forward(y, mean, variance, rstd, x, gamma, beta, epsilon):
     x = np.ascontiguousarray(x)
     gamma = np.ones_like(mean) if gamma is None else np.ascontiguousarray(gamma)
     beta = np.zeros_like(mean) if beta is None else np.ascontiguousarray(beta)
-    if x.size < PARALLEL_FROM:
+    if not threads.worth_it(x.size, PARALLEL_FROM):
         forward_serial(y, mean, variance, rstd, x, gamma, beta, epsilon)
         return
     threads.workers()
@@ -407,7 +407,7 @@ def inference(y, x, mean, variance, gamma, beta, epsilon):
     if gamma is not None:
         scale = scale * gamma
     shift = np.zeros_like(mean) if beta is None else np.ascontiguousarray(beta)
-    if x.size < PARALLEL_FROM:
+    if not threads.worth_it(x.size, PARALLEL_FROM):
         normalize_serial(y, x, mean, scale, shift)
         return
     threads.workers()
@@ -421,7 +421,7 @@ def backward(dx, dgamma, dbeta, dy, x, mean, rstd, gamma, given=False):
     dgamma = np.empty_like(mean) if dgamma is None else dgamma
     dbeta = np.empty_like(mean) if dbeta is None else dbeta
     gamma = np.ones_like(mean) if gamma is None else np.ascontiguousarray(gamma)
-    if x.size < PARALLEL_FROM:
+    if not threads.worth_it(x.size, PARALLEL_FROM):
         backward_serial(dx, dgamma, dbeta, dy, x, mean, rstd, gamma, given)
         return
     threads.workers()

@@ -196,7 +196,7 @@ def forward(y, mask, x, rate, key, step, substream, call):
     x = np.ascontiguousarray(x).reshape(-1)
     scale = x.dtype.type(1.0 / (1.0 - rate))
     arguments = y.reshape(-1), mask.reshape(-1), x, np.uint64(threshold(rate)), scale
-    if x.size < PARALLEL_FROM:
+    if not threads.worth_it(x.size, PARALLEL_FROM):
         forward_serial(*arguments, *key, step, substream, call)
         return
     threads.workers()
@@ -207,7 +207,7 @@ def forward(y, mask, x, rate, key, step, substream, call):
 def backward(dx, dy, mask, rate):
     dy = np.ascontiguousarray(dy).reshape(-1)
     arguments = dx.reshape(-1), dy, mask.reshape(-1), dy.dtype.type(1.0 / (1.0 - rate))
-    if dy.size < PARALLEL_FROM:
+    if not threads.worth_it(dy.size, PARALLEL_FROM):
         backward_serial(*arguments)
         return
     threads.workers()
@@ -217,7 +217,7 @@ def backward(dx, dy, mask, rate):
 
 def normal(out, stddev, key, step, substream, call):
     z = out.reshape(-1)
-    if z.size < PARALLEL_FROM:
+    if not threads.worth_it(z.size, PARALLEL_FROM):
         normal_serial(z, float(stddev), *key, step, substream, call)
         return
     threads.workers()

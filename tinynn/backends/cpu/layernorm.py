@@ -144,7 +144,7 @@ def forward(y, mean, rstd, x, gamma, beta, epsilon):
     x = np.ascontiguousarray(x)
     gamma = np.ones(x.shape[1], x.dtype) if gamma is None else np.ascontiguousarray(gamma)
     beta = np.zeros(x.shape[1], x.dtype) if beta is None else np.ascontiguousarray(beta)
-    if x.size < PARALLEL_FROM:
+    if not threads.worth_it(x.size, PARALLEL_FROM):
         forward_serial(y, mean, rstd, x, gamma, beta, epsilon)
         return
     threads.workers()
@@ -159,7 +159,7 @@ def backward(dx, dgamma, dbeta, dy, x, mean, rstd, gamma):
     dgamma = np.empty(F, x.dtype) if dgamma is None else dgamma
     dbeta = np.empty(F, x.dtype) if dbeta is None else dbeta
     gamma = np.ones(F, x.dtype) if gamma is None else np.ascontiguousarray(gamma)
-    if x.size < PARALLEL_FROM:
+    if not threads.worth_it(x.size, PARALLEL_FROM):
         backward_serial(dx, dgamma, dbeta, dy, x, mean, rstd, gamma)
         return
     threads.workers()

@@ -28,7 +28,7 @@ SUM = {"contract", "reassoc", "nsz"}
 
 
 def parallel(w):
-    return w.size >= PARALLEL_FROM and threads.workers() > 1
+    return threads.worth_it(w.size, PARALLEL_FROM) and threads.workers() > 1
 
 
 # -- norms and clipping ------------------------------------------------------------------------------------------------

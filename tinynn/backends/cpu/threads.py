@@ -5,7 +5,7 @@ cache); they receive `workers()` as an argument. The number changes speed only, 
 work is cut by shape (DESIGN.md, "Same bytes").
 
 With the `omp` layer of GNU a process that has run a parallel kernel must not `fork` and run another one in the
-child; start such children with the `spawn` or `forkserver` method.
+child: a forked child therefore works with one thread. Children started with `spawn` or `forkserver` have all of them.
 """
 
 import contextlib
@@ -82,6 +82,11 @@ def set_num_threads(n: int) -> None:
     _count = n
 
 
+def worth_it(size: int, least: int) -> bool:
+    """Whether a kernel on so many numbers shall be called in its parallel form."""
+    return size >= least and _count > 1
+
+
 def workers() -> int:
     """Number of threads for the parallel kernel that is called next from this Python thread.
 
@@ -98,3 +103,14 @@ def parallel_region() -> contextlib.AbstractContextManager:
     """Context in which parallel kernels are called: a lock where the threading layer does not admit two callers."""
     workers()  # starts the layer, so that it has a name
     return _one_at_a_time if numba.threading_layer() == "workqueue" else _no_lock
+
+
+def _in_forked_child() -> None:
+    """One thread from here on: GNU's OpenMP kills a forked child that opens a parallel region when its parent has."""
+    global _count, _limit
+    if parallel_region.cache_info().currsize:
+        _count = _limit = 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_forked_child)
