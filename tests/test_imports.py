@@ -1,4 +1,4 @@
-"""Who may import whom (DESIGN.md, section 3), and that `import tinynn` stays light."""
+"""Who may import whom (CONTRIBUTING.md, "The tree"), and that `import tinynn` stays light."""
 
 import ast
 import os
@@ -11,8 +11,8 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "tinynn"
 
-# From low to high: a module imports from rows above its own, or from inside its own package. The rows refine the
-# levels of DESIGN.md (numbers in front), where one level has an order inside.
+# From low to high: a module imports from rows above its own, or from inside its own package. The number in front is the
+# level; where one level has an order inside, it has several rows.
 ROWS = """
 0  typing shapes errors
 0  activation config philox
@@ -98,7 +98,7 @@ def backend_of(module: str) -> str:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_module_imports_only_from_below(path):
     own = own_row(path)
-    assert own in ORDER, f"{own} has no row: give it one in {Path(__file__).name}, as DESIGN.md section 3 has it"
+    assert own in ORDER, f"{own} has no row: give it one in {Path(__file__).name}"
     for module, line, _ in imports(path):
         if module.split(".")[0] != "tinynn":
             continue

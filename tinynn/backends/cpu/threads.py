@@ -2,7 +2,7 @@
 
 Kernels never ask Numba for the number of threads (a question inside a compiled region would defeat Numba's
 cache); they receive `workers()` as an argument. The number changes speed only, never a byte of a result:
-work is cut by shape (DESIGN.md, "Same bytes").
+work is cut by shape (CONTRIBUTING.md, "Same bytes").
 
 With the `omp` layer of GNU a process that has run a parallel kernel must not `fork` and run another one in the
 child: a forked child therefore works with one thread. Children started with `spawn` or `forkserver` have all of them.
