@@ -10,20 +10,19 @@ Top-down: ``models`` train ``layers``, which are made of hand-differentiated Fun
 files), which a ``Graph`` runs on one of the ``backends``.
 """
 
+import importlib
 from typing import TYPE_CHECKING
 
 from tinynn import (
     activations,
     constraints,
     data,
-    datasets,
     initializers,
     layers,
     losses,
     metrics,
     ops,
     optim,
-    plots,
     random,
     regularizers,
     schedules,
@@ -33,7 +32,7 @@ from tinynn.errors import no_attribute
 from tinynn.function import Function
 from tinynn.graph import Graph
 from tinynn.layers import Input, Layer
-from tinynn.models import Model, Sequential, callbacks, gradcheck
+from tinynn.models import Model, Sequential, callbacks
 from tinynn.parameter import Buffer, Parameter
 from tinynn.random import set_seed
 from tinynn.tensor import Tensor
@@ -74,8 +73,15 @@ __all__ = [
     "utils",
 ]
 
+LAZY = {"datasets": "tinynn.datasets", "gradcheck": "tinynn.models.gradcheck", "plots": "tinynn.plots"}
+"""Imported at their first use: a script that has its own data should not wait for them."""
 
-if not TYPE_CHECKING:  # mypy shall go on finding wrong names itself
+if TYPE_CHECKING:
+    from tinynn import datasets, plots
+    from tinynn.models import gradcheck
+else:
 
     def __getattr__(name):
+        if name in LAZY:
+            return importlib.import_module(LAZY[name])
         raise no_attribute(__name__, name, __all__)

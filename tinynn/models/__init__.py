@@ -1,7 +1,7 @@
-"""Models and everything around their training."""
+"""Models and everything around their training; ``tinynn.models.gradcheck`` is imported when it is first used."""
 
-from tinynn.models import callbacks, gradcheck
+from tinynn.models import callbacks
 from tinynn.models.model import Model
 from tinynn.models.sequential import Sequential
 
-__all__ = ["Model", "Sequential", "callbacks", "gradcheck"]
+__all__ = ["Model", "Sequential", "callbacks"]
