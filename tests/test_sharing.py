@@ -53,6 +53,22 @@ def test_a_batch_normalization_that_another_model_freezes_goes_on_here():
     assert not np.array_equal(norm.moving_mean.numpy(), before)
 
 
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_fit_follows_the_statistics_of_each_batch_once(backend):
+    norm = L.BatchNormalization(momentum=0.9, input_shape=(6,))
+    model = Sequential([norm, L.Dense(1)], backend=backend)
+    model.compile("sgd", "mse")
+    mean, variance = np.zeros(6), np.ones(6)
+    for _ in range(2):
+        for start in range(0, 48, 8):
+            batch = X[start : start + 8].astype("float64")
+            mean = 0.9 * mean + 0.1 * batch.mean(axis=0)
+            variance = 0.9 * variance + 0.1 * batch.var(axis=0)
+    model.fit(X, Y, batch_size=8, epochs=2, shuffle=False, verbose=0)
+    assert np.allclose(norm.moving_mean.numpy(), mean, rtol=1e-4, atol=1e-6)
+    assert np.allclose(norm.moving_variance.numpy(), variance, rtol=1e-4)
+
+
 # -- names and random numbers ----------------------------------------------------------------------------------------
 
 
@@ -293,8 +309,9 @@ def test_a_refused_add_changes_nothing():
 def test_nothing_to_train_says_so():
     model = Sequential([L.Dense(2, activation="softmax", input_shape=(6,), trainable=False)])
     model.compile("sgd", "sparse_categorical_crossentropy")
-    with pytest.raises(ValueError, match="'sequential' has nothing to train.*compile again"):
-        model.fit(X, Y, verbose=0)
+    for train in (lambda: model.fit(X, Y, verbose=0), lambda: model.train_on_batch(X, Y)):
+        with pytest.raises(ValueError, match="'sequential' has nothing to train.*compile again"):
+            train()
 
 
 def test_evaluating_inside_an_epoch_does_not_disturb_its_metrics():

@@ -337,6 +337,12 @@ class Graph:
         self._calls.clear()
         self.losses.clear()
 
+    def end_step(self, scale: Array) -> None:
+        """Make the collected updates, each once; ``scale`` is 0 where the optimizer skipped the step."""
+        updates, self.updates = self.updates or [], []
+        for change in updates:
+            change(scale)
+
     def __enter__(self) -> Graph:
         return self
 

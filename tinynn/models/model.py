@@ -246,9 +246,8 @@ class Model(Layer):
         trainable = [layer.trainable for layer in self.all_layers()]
         compiled = Compiled(losses.get(loss), optim.get(optimizer), metrics or [], weighted_metrics or [], trainable)
         for name in compiled.metric_names:
-            metrics_module.get(
-                name, compiled.loss, (1,)
-            )  # an unknown name is refused also where the shape is not known yet
+            # An unknown name is refused here, also while the model's shapes are not known.
+            metrics_module.get(name, compiled.loss, (1,))
         if self.built:
             self._prepare(compiled)
         self.compiled = compiled

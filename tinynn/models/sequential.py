@@ -74,6 +74,7 @@ class Sequential(Model):
         if not self.stack:
             raise IndexError(f"'{self.label}' has no layers to pop")
         layer = self.stack.pop()
+        self.names.pop(id(layer), None)
         self.reshaped()
         return layer
 

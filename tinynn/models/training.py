@@ -31,11 +31,7 @@ def fit(model: Model, x: ArrayLike, y: ArrayLike, options: door.FitOptions) -> H
         data, held_out = door.checked_data(model, x, y, options)
         model._ready()
     model.warn_of_stale_trainable()
-    if not model.optimizer.parameters:
-        raise ValueError(
-            f"'{model.label}' has nothing to train: no layer has parameters, or trainable is False for all of them. "
-            "Set trainable = True where it should learn, and compile again"
-        )
+    require_parameters(model)
     total_steps = -(-len(data) // batch_size)
     steps = total_steps if steps is None else min(steps, total_steps)
     verbose = 1 if options.verbose == "auto" else options.verbose
@@ -152,9 +148,7 @@ class Run:
         value = loss.data
         graph.backward(loss)
         self.optimizer.step(value)
-        scale = self.optimizer.state[State.SCALE : State.SCALE + 1]
-        for update in graph.updates or ():
-            update(scale)
+        graph.end_step(self.optimizer.state[State.SCALE : State.SCALE + 1])
         meter.add(value, x.data.shape[0], y, prediction.data, w)
 
 
@@ -166,5 +160,15 @@ def train_on_batch(
     with door.undo_build_on_error(model):
         data = door.with_class_weights(door.checked_arrays(model, x, y, sample_weight), class_weight)
         model._ready()
+    require_parameters(model)
     run = Run(model, data, len(data), 1, False, None, CallbackList([], model, {}))
     return run.epoch()
+
+
+def require_parameters(model: Model) -> None:
+    """ValueError where the optimizer has nothing to change."""
+    if not model.optimizer.parameters:
+        raise ValueError(
+            f"'{model.label}' has nothing to train: no layer has parameters, or trainable is False for all of them. "
+            "Set trainable = True where it should learn, and compile again"
+        )
