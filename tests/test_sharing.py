@@ -82,16 +82,6 @@ def test_a_shared_layer_keeps_its_name_where_it_was():
     assert a.get_layer("dense") is a.layers[0]
 
 
-class Masks(nn.callbacks.Callback):
-    """The masks that a Dropout layer drew."""
-
-    def __init__(self):
-        self.seen = []
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.seen.append(batch)
-
-
 def masks(model, n=4):
     """What each of n training calls on ones drops."""
     result = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 Array: TypeAlias = Any
@@ -13,5 +12,3 @@ Shape: TypeAlias = tuple[int, ...]
 
 ArrayLike: TypeAlias = Any
 """Whatever ``numpy.asarray`` understands: arrays, nested lists, scalars, pandas frames."""
-
-IntSequence: TypeAlias = Sequence[int]

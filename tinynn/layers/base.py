@@ -16,9 +16,6 @@ from tinynn.random import Stream, substream
 from tinynn.tensor import Tensor
 from tinynn.typing import ArrayLike, Shape
 
-Shapes = Shape | list[Shape]
-"""What ``build`` is told: one shape, or a list of them for a layer that is called with a list."""
-
 
 class Symbol:
     """A stand-in for a tensor while a functional model is written down: a shape, and the call that will make it."""

@@ -63,6 +63,12 @@ def checked_batch_size(batch_size: int | None) -> int:
     return DEFAULT_BATCH_SIZE if batch_size is None else whole_number(batch_size, "batch_size", 1)
 
 
+def checked_steps(steps: int | None, rows: int, batch_size: int) -> int:
+    """How many batches to take: as many as asked for, at most as many as there are; None for all."""
+    total = -(-rows // batch_size)
+    return total if steps is None else min(whole_number(steps, "steps", 1), total)
+
+
 def checked_counts(options: FitOptions) -> tuple[int, int, int, int | None]:
     """batch_size, epochs, initial_epoch and steps_per_epoch, or an error that says what each may be."""
     batch_size = checked_batch_size(options.batch_size)

@@ -23,8 +23,7 @@ class Evaluation:
 
     def __init__(self, model: Model, data: Arrays, batch_size: int, steps: int | None = None):
         self.model, self.data, self.batch_size = model, data, batch_size
-        total = -(-len(data) // batch_size)
-        self.steps = total if steps is None else min(door.whole_number(steps, "steps", 1), total)
+        self.steps = door.checked_steps(steps, len(data), batch_size)
         self.feed = Feed(model, data)
 
     @quiet
@@ -85,8 +84,7 @@ def predict(
     with door.undo_build_on_error(model):
         data = Arrays(door.checked_features(model, x))
     size = len(data) if whole else size
-    total = -(-len(data) // size)
-    steps = total if steps is None else min(door.whole_number(steps, "steps", 1), total)
+    steps = door.checked_steps(steps, len(data), size)
     feed, graph = Feed(model, data), model.graph(gradients=False)
     hooks = CallbackList(callbacks, model, {"steps": steps})
     hooks.call("on_predict_begin", {})

@@ -32,8 +32,7 @@ def fit(model: Model, x: ArrayLike, y: ArrayLike, options: door.FitOptions) -> H
         model._ready()
     model.warn_of_stale_trainable()
     require_parameters(model)
-    total_steps = -(-len(data) // batch_size)
-    steps = total_steps if steps is None else min(steps, total_steps)
+    steps = door.checked_steps(steps, len(data), batch_size)
     verbose = 1 if options.verbose == "auto" else options.verbose
     history = History()
     params = {
