@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).parent.parent / "tinynn"
 # From low to high: a module imports from rows above its own, or from inside its own package. The number in front is the
 # level; where one level has an order inside, it has several rows.
 ROWS = """
-0  typing shapes errors
-0  activation config philox
+0  typing errors
+0  activation config philox window
 1  backends random
 2  function
 3  ops initializers

@@ -18,6 +18,7 @@ import numpy as np
 
 from tinynn.activation import Activation
 from tinynn.typing import Array, ArrayLike, Shape
+from tinynn.window import Window
 
 Key = tuple[int, int]
 """Philox's key: (seed, stream)."""
@@ -157,6 +158,123 @@ class LayerNormKernels(Protocol):
         gamma: Array | None,
     ) -> None:
         """With g = dy gamma: dx = rstd (g - mean(g) - xhat mean(g xhat)). dx may be dy."""
+
+
+class Conv2DKernels(Protocol):
+    """x (N, H, W, C), W (KH, KW, C / groups, O), b (O,) or None, y (N, OH, OW, O); gradients of the same shapes.
+
+    Of G groups the g-th makes the g-th part of the outputs from the g-th part of the channels. ``fast`` admits
+    algorithms that round about ten times as much as the sum written down (Winograd's F(4x4, 3x3)).
+    """
+
+    def forward(
+        self,
+        y: Array,
+        x: Array,
+        W: Array,
+        b: Array | None,
+        window: Window,
+        groups: int,
+        activation: Activation,
+        fast: bool,
+    ) -> None:
+        """y[n, i, j, o] = activation(b[o] + sum over a, b, c of x[n, i s + a d - top, j s + b d - left, c] W[a, b, c, o])"""
+
+    def backward(
+        self,
+        dx: Array | None,
+        dW: Array | None,
+        db: Array | None,
+        dy: Array,
+        x: Array,
+        W: Array,
+        y: Array,
+        window: Window,
+        groups: int,
+        activation: Activation,
+        fast: bool,
+    ) -> None:
+        """dz = dy activation'(y); dx, dW and db by the same sum read backwards. dy is overwritten."""
+
+
+class Pool2DKernels(Protocol):
+    """x (N, H, W, C), y (N, OH, OW, C)."""
+
+    def max_forward(self, y: Array, place: Array | None, x: Array, window: Window) -> None:
+        """y = the largest number of each window; padding counts as -inf, NaN as the largest.
+
+        place (N, OH, OW, C), uint8 (or int32 for windows of more than 256): a KW + b of the *first* largest.
+        """
+
+    def max_backward(self, dx: Array, dy: Array, place: Array, window: Window) -> None:
+        """dx = dy where the place says so, 0 elsewhere; overlapping windows add."""
+
+    def average_forward(self, y: Array, x: Array, window: Window) -> None:
+        """y = the mean of each window; padding does not count, neither above nor below the fraction bar."""
+
+    def average_backward(self, dx: Array, dy: Array, window: Window) -> None:
+        """dx = the sum, over the windows that an input is in, of dy / (inputs in that window)."""
+
+
+class ConvBlockKernels(Protocol):
+    """z = pool(activation(norm(conv(x)))): a convolution and what follows it, as one; a model fuses them at ``compile``.
+
+    conv is that of Conv2DKernels, y (N, OH, OW, O) its output; norm is BatchNormKernels' over the rows (N OH OW, O), or
+    nothing; activation is one of FUSED; pool is max pooling, or nothing (then z has the shape of y). ``Block`` says
+    which. With a norm: y, mean, variance, rstd, gamma, beta are as there (gamma and beta may be None). Without one y
+    is None, and so are the others: an activation that rises commutes with max pooling and its derivative follows from
+    z, so y need not be kept. place is as in Pool2DKernels, None without a pool.
+    """
+
+    def forward(
+        self,
+        z: Array,
+        place: Array | None,
+        y: Array | None,
+        mean: Array | None,
+        variance: Array | None,
+        rstd: Array | None,
+        x: Array,
+        W: Array,
+        b: Array | None,
+        gamma: Array | None,
+        beta: Array | None,
+        block: Block,
+    ) -> None:
+        """As above. y (before the norm), mean, variance and rstd are outputs."""
+
+    def backward(
+        self,
+        dx: Array | None,
+        dW: Array | None,
+        db: Array | None,
+        dgamma: Array | None,
+        dbeta: Array | None,
+        dz: Array,
+        x: Array,
+        W: Array,
+        z: Array,
+        place: Array | None,
+        y: Array | None,
+        mean: Array | None,
+        rstd: Array | None,
+        gamma: Array | None,
+        block: Block,
+    ) -> None:
+        """The gradients; dz is overwritten."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """The constants of a fused block."""
+
+    window: Window
+    groups: int = 1
+    activation: Activation = Activation.LINEAR
+    pool: Window | None = None
+    epsilon: float | None = None
+    """Of the batch normalization; None where there is none."""
+    fast: bool = False
 
 
 class DropoutKernels(Protocol):
@@ -331,6 +449,9 @@ class Backend:
     activation: ActivationKernels
     dense: DenseKernels
     softmax: SoftmaxKernels
+    conv2d: Conv2DKernels
+    pool2d: Pool2DKernels
+    convblock: ConvBlockKernels
     batchnorm: BatchNormKernels
     layernorm: LayerNormKernels
     dropout: DropoutKernels

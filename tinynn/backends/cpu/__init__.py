@@ -19,6 +19,7 @@ from tinynn.backends.cpu import (  # noqa: F401
     optimizers,
     softmax,
 )
+from tinynn.backends.reference import conv2d, convblock, pool2d
 
 backend = Backend(
     name="cpu",
@@ -30,6 +31,9 @@ backend = Backend(
     activation=activation,
     dense=dense,
     softmax=softmax,
+    conv2d=conv2d,
+    pool2d=pool2d,
+    convblock=convblock,
     batchnorm=batchnorm,
     layernorm=layernorm,
     dropout=dropout,

@@ -13,7 +13,18 @@ from typing import Any
 import numpy as np
 
 from tinynn.backends.base import Backend, numbers
-from tinynn.backends.reference import activation, batchnorm, dense, dropout, layernorm, optimizers, softmax
+from tinynn.backends.reference import (
+    activation,
+    batchnorm,
+    conv2d,
+    convblock,
+    dense,
+    dropout,
+    layernorm,
+    optimizers,
+    pool2d,
+    softmax,
+)
 
 INSTALL = (
     '`pip install "tinynn-np[cuda13]"` (driver 580 or newer) or `pip install "tinynn-np[cuda12]"`; '
@@ -53,6 +64,9 @@ def make() -> Backend:
         activation=activation,
         dense=dense,
         softmax=softmax,
+        conv2d=conv2d,
+        pool2d=pool2d,
+        convblock=convblock,
         batchnorm=batchnorm,
         layernorm=layernorm,
         dropout=dropout,

@@ -3,7 +3,18 @@
 import numpy as np
 
 from tinynn.backends.base import Backend, numbers
-from tinynn.backends.reference import activation, batchnorm, dense, dropout, layernorm, optimizers, softmax
+from tinynn.backends.reference import (
+    activation,
+    batchnorm,
+    conv2d,
+    convblock,
+    dense,
+    dropout,
+    layernorm,
+    optimizers,
+    pool2d,
+    softmax,
+)
 
 backend = Backend(
     name="reference",
@@ -15,6 +26,9 @@ backend = Backend(
     activation=activation,
     dense=dense,
     softmax=softmax,
+    conv2d=conv2d,
+    pool2d=pool2d,
+    convblock=convblock,
     batchnorm=batchnorm,
     layernorm=layernorm,
     dropout=dropout,

@@ -1,0 +1,1 @@
+"""A convolution and what follows it, as one."""
