@@ -178,7 +178,10 @@ class Conv2DKernels(Protocol):
         activation: Activation,
         fast: bool,
     ) -> None:
-        """y[n, i, j, o] = activation(b[o] + sum over a, b, c of x[n, i s + a d - top, j s + b d - left, c] W[a, b, c, o])"""
+        """y[n, i, j, o] = activation(b[o] + sum over u, v, c of x[n, i s + u d - top, j s + v d - left, c] W[u, v, c, o])
+
+        with strides s, dilation d and zeros outside the image.
+        """
 
     def backward(
         self,
@@ -217,7 +220,7 @@ class Pool2DKernels(Protocol):
 
 
 class ConvBlockKernels(Protocol):
-    """z = pool(activation(norm(conv(x)))): a convolution and what follows it, as one; a model fuses them at ``compile``.
+    """z = pool(activation(norm(conv(x)))): a convolution and what follows it, as one; models fuse them at ``compile``.
 
     conv is that of Conv2DKernels, y (N, OH, OW, O) its output; norm is BatchNormKernels' over the rows (N OH OW, O), or
     nothing; activation is one of FUSED; pool is max pooling, or nothing (then z has the shape of y). ``Block`` says
