@@ -68,6 +68,15 @@ class Vectors:
         function = cgutils.get_or_insert_function(self.builder.module, signature, f"llvm.fmuladd.v{self.lanes}f32")
         return self.builder.call(function, [x, y, z])
 
+    def lowest_or_zero(self, flag):
+        """A vector full of zeros where the flag is not 0, else of -inf."""
+        lowest = ir.Constant(self.type, [float("-inf")] * self.lanes)
+        return self.builder.select(self.builder.icmp_signed("!=", flag, _int(0)), self.zero, lowest)
+
+    def not_below(self, x, lowest):
+        """max(x, lowest), where NaN stays."""
+        return self.builder.select(self.builder.fcmp_ordered("<", x, lowest), lowest, x)
+
     def first_lanes(self, count):
         """Mask of the lanes below `count`."""
         numbers = ir.Constant(ir.VectorType(INT, self.lanes), list(range(self.lanes)))
@@ -122,7 +131,15 @@ def _signature(arguments: int):
     return types.void(*([types.int64] * arguments))
 
 
-def make_product(rows: int, vectors: int, rows_adjacent: bool, lanes: int = BLOCK.lanes, unroll: int = 2):
+def make_product(
+    rows: int,
+    vectors: int,
+    rows_adjacent: bool,
+    lanes: int = BLOCK.lanes,
+    unroll: int = 2,
+    steps: bool = False,
+    floor: bool = False,
+):
     """Micro-kernel of the matrix product: C = A B (+ addend), for `rows` x (`vectors` * lanes) elements of C.
 
     product(a, a_stride, b, b_stride, depth, c, c_stride, addend, addend_stride):
@@ -130,50 +147,97 @@ def make_product(rows: int, vectors: int, rows_adjacent: bool, lanes: int = BLOC
     the same row, a bias, for all; address 0: no addend). A is read in one of two orders:
     rows_adjacent: a[r + k * a_stride] (a packed panel, or a transposed matrix as it lies);
     otherwise:     a[k + r * a_stride] (rows as they lie).
+
+    With `steps` there are three more arguments behind depth, (steps, a_step, b_step), and the sum runs over so many
+    pieces of the depth, the next one a_step and b_step further (the rows of a convolution's window). With `floor` there
+    is one more at the end: not 0 for C = max(C, 0), where NaN stays.
     """
+    count = 9 + 3 * steps + floor
 
-    @intrinsic
-    def product(typingctx, a, a_stride, b, b_stride, depth, c, c_stride, addend, addend_stride):
-        def codegen(context, builder, signature, arguments):
-            a, a_stride, b, b_stride, depth, c, c_stride, addend, addend_stride = arguments
-            v = Vectors(builder, lanes)
-            vector_bytes = BYTES * lanes
-            row_stride, depth_stride = (BYTES, a_stride) if rows_adjacent else (a_stride, BYTES)
-            cells = [(r, q) for r in range(rows) for q in range(vectors)]
+    def codegen(context, builder, signature, arguments):
+        a, a_stride, b, b_stride, depth, *rest = arguments
+        c, c_stride, addend, addend_stride = rest[3 * steps : 3 * steps + 4]
+        v = Vectors(builder, lanes)
+        vector_bytes = BYTES * lanes
+        row_stride, depth_stride = (BYTES, a_stride) if rows_adjacent else (a_stride, BYTES)
+        cells = [(r, q) for r in range(rows) for q in range(vectors)]
 
-            def steps(count):
-                def body(values):
-                    a, b, *sums = values
-                    for k in range(count):
-                        row_of_b = [v.load(v.address(b, vector_bytes * q, (k, b_stride))) for q in range(vectors)]
-                        for r in range(rows):
-                            x = v.broadcast(v.address(a, 0, (r, row_stride), (k, depth_stride)))
-                            for q in range(vectors):
-                                cell = r * vectors + q
-                                sums[cell] = v.multiply_add(x, row_of_b[q], sums[cell])
-                    return [v.address(a, 0, (count, depth_stride)), v.address(b, 0, (count, b_stride)), *sums]
+        def multiply(count):
+            def body(values):
+                a, b, *sums = values
+                for k in range(count):
+                    row_of_b = [v.load(v.address(b, vector_bytes * q, (k, b_stride))) for q in range(vectors)]
+                    for r in range(rows):
+                        x = v.broadcast(v.address(a, 0, (r, row_stride), (k, depth_stride)))
+                        for q in range(vectors):
+                            cell = r * vectors + q
+                            sums[cell] = v.multiply_add(x, row_of_b[q], sums[cell])
+                return [v.address(a, 0, (count, depth_stride)), v.address(b, 0, (count, b_stride)), *sums]
 
-                return body
+            return body
 
-            carried = [_int(0), a, b, *[v.zero] * len(cells)]
+        def piece(a, b, sums):
+            carried = [_int(0), a, b, *sums]
             if unroll > 1:
-                carried = emit_loop(builder, depth, unroll, carried, steps(unroll))
-            sums = emit_loop(builder, depth, 1, carried, steps(1))[3:]
+                carried = emit_loop(builder, depth, unroll, carried, multiply(unroll))
+            return emit_loop(builder, depth, 1, carried, multiply(1))[3:]
 
-            def store(row):
-                return [v.address(row, vector_bytes * q, (r, c_stride)) for r, q in cells]
+        def next_piece(values):
+            a, b, *sums = values
+            return [builder.add(a, rest[1]), builder.add(b, rest[2]), *piece(a, b, sums)]
 
-            with builder.if_else(builder.icmp_signed("!=", addend, _int(0))) as (with_addend, without):
-                with with_addend:
-                    for (r, q), total, target in zip(cells, sums, store(c), strict=True):
-                        other = v.load(v.address(addend, vector_bytes * q, (r, addend_stride)))
-                        v.store(builder.fadd(total, other), target)
-                with without:
-                    for total, target in zip(sums, store(c), strict=True):
-                        v.store(total, target)
-            return context.get_dummy_value()
+        sums = [v.zero] * len(cells)
+        if steps:
+            sums = emit_loop(builder, rest[0], 1, [_int(0), a, b, *sums], next_piece)[3:]
+        else:
+            sums = piece(a, b, sums)
 
-        return _signature(9), codegen
+        lowest = v.lowest_or_zero(arguments[-1]) if floor else None
+
+        def finish(total):
+            return v.not_below(total, lowest) if floor else total
+
+        def store(row):
+            return [v.address(row, vector_bytes * q, (r, c_stride)) for r, q in cells]
+
+        with builder.if_else(builder.icmp_signed("!=", addend, _int(0))) as (with_addend, without):
+            with with_addend:
+                for (r, q), total, target in zip(cells, sums, store(c), strict=True):
+                    other = v.load(v.address(addend, vector_bytes * q, (r, addend_stride)))
+                    v.store(finish(builder.fadd(total, other)), target)
+            with without:
+                for total, target in zip(sums, store(c), strict=True):
+                    v.store(finish(total), target)
+        return context.get_dummy_value()
+
+    if steps and floor:
+
+        @intrinsic
+        def product(
+            typingctx,
+            a, a_stride, b, b_stride, depth, steps, a_step, b_step, c, c_stride, addend, addend_stride, floor,
+        ):  # fmt: skip
+            return _signature(count), codegen
+
+    elif steps:
+
+        @intrinsic
+        def product(
+            typingctx, a, a_stride, b, b_stride, depth, steps, a_step, b_step, c, c_stride, addend, addend_stride
+        ):
+            return _signature(count), codegen
+
+    elif floor:
+
+        @intrinsic
+        def product(typingctx, a, a_stride, b, b_stride, depth, c, c_stride, addend, addend_stride, floor):
+            return _signature(count), codegen
+
+    else:
+
+        @intrinsic
+        def product(typingctx, a, a_stride, b, b_stride, depth, c, c_stride, addend, addend_stride):
+            return _signature(count), codegen
 
     return product
 
