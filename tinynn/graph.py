@@ -34,6 +34,7 @@ class Graph:
     frozen:    ids of the layers and parameters that this run shall not train; None lets ``trainable`` decide at each
                call. It is the graph that knows, because two models may share a layer that only one of them trains
     listener:  called with each Parameter as soon as its gradient is complete, while backward still runs
+    fast_math: True admits algorithms that round about ten times as much, such as Winograd's F(4x4, 3x3) convolution
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Graph:
         gradients: bool = True,
         frozen: frozenset[int] | None = None,
         listener: Callable[[Parameter], None] | None = None,
+        fast_math: bool = False,
     ):
         self.backend = backends.get(backend)
         self.array_type = self.backend.array_type
@@ -55,6 +57,7 @@ class Graph:
         self.taping = gradients
         self.frozen = frozen
         self.listener = listener
+        self.fast_math = fast_math
         self.tape: list[Function] = []
         self.losses: list[Tensor] = []
         """Scalars that layers add to the loss of the step, such as activity penalties."""

@@ -7,6 +7,7 @@ from tinynn.errors import no_attribute
 from tinynn.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from tinynn.layers.base import Layer, Symbol
 from tinynn.layers.batchnorm import BatchNormalization
+from tinynn.layers.conv2d import Conv2D
 from tinynn.layers.dense import Dense
 from tinynn.layers.dropout import Dropout, GaussianDropout, GaussianNoise
 from tinynn.layers.flatten import Flatten
@@ -21,6 +22,7 @@ __all__ = [
     "ELU",
     "Activation",
     "BatchNormalization",
+    "Conv2D",
     "Dense",
     "Dropout",
     "Flatten",

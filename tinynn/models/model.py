@@ -26,8 +26,16 @@ from tinynn.typing import ArrayLike
 class Compiled:
     """What ``compile`` settled: loss, optimizer, metrics, and which layers were trainable then."""
 
-    def __init__(self, loss: Any, optimizer: Any, plain: Sequence[Any], weighted: Sequence[Any], trainable: list[bool]):
-        self.loss, self.optimizer = loss, optimizer
+    def __init__(
+        self,
+        loss: Any,
+        optimizer: Any,
+        plain: Sequence[Any],
+        weighted: Sequence[Any],
+        trainable: list[bool],
+        fast_math: bool = False,
+    ):
+        self.loss, self.optimizer, self.fast_math = loss, optimizer, fast_math
         self.metric_names = [*plain, *weighted]
         self.weighted_from = len(plain)
         """From this metric on sample weights count."""
@@ -218,8 +226,8 @@ class Model(Layer):
 
     def graph(self, training: bool = False, gradients: bool = True) -> Graph:
         """A fresh graph on this model's backend."""
-        frozen = None if self.compiled is None else self.compiled.frozen
-        return Graph(backend=self.backend, training=training, gradients=gradients, frozen=frozen)
+        frozen, fast = (None, False) if self.compiled is None else (self.compiled.frozen, self.compiled.fast_math)
+        return Graph(backend=self.backend, training=training, gradients=gradients, frozen=frozen, fast_math=fast)
 
     # -- compile -----------------------------------------------------------------------------------------------------
 
@@ -229,10 +237,13 @@ class Model(Layer):
         loss: Any = None,
         metrics: Sequence[Any] | None = None,
         weighted_metrics: Sequence[Any] | None = None,
+        *,
+        fast_math: bool = False,
     ) -> None:
         """Settle how to train: names, objects or callables, as in Keras. ``trainable`` flags take effect now.
 
-        ``metrics`` count every row alike, ``weighted_metrics`` by its sample and class weight.
+        ``metrics`` count every row alike, ``weighted_metrics`` by its sample and class weight. ``fast_math=True``
+        admits convolutions that are faster and round about ten times as much.
 
         Raises ValueError for an unknown name (with the nearest known one) or a loss that does not fit the output.
         """
@@ -244,7 +255,9 @@ class Model(Layer):
                     f"'{self.label}'.compile expects metrics as a list, such as ['accuracy'], got {given!r}"
                 )
         trainable = [layer.trainable for layer in self.all_layers()]
-        compiled = Compiled(losses.get(loss), optim.get(optimizer), metrics or [], weighted_metrics or [], trainable)
+        compiled = Compiled(
+            losses.get(loss), optim.get(optimizer), metrics or [], weighted_metrics or [], trainable, bool(fast_math)
+        )
         for name in compiled.metric_names:
             # An unknown name is refused here, also while the model's shapes are not known.
             metrics_module.get(name, compiled.loss, (1,))
