@@ -422,6 +422,18 @@ def call_range(typingctx, function, first, last, plan, work):
     return _signature(5), codegen
 
 
+@intrinsic
+def call_block(typingctx, function, a, b, c, d, e, f, g, h, i):
+    """Call the compiled `void f(nine int64)` at an address: an algorithm of a convolution, see blocks.py."""
+
+    def codegen(context, builder, signature, arguments):
+        kind = ir.FunctionType(ir.VoidType(), [INT] * 9)
+        builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
+        return context.get_dummy_value()
+
+    return _signature(10), codegen
+
+
 def make_load_ints(count: int):
     """load(address): the `count` int64 that lie there, as a tuple."""
 
