@@ -9,32 +9,74 @@ from tinynn.layers.base import Layer, Symbol
 from tinynn.layers.batchnorm import BatchNormalization
 from tinynn.layers.conv2d import Conv2D
 from tinynn.layers.dense import Dense
-from tinynn.layers.dropout import Dropout, GaussianDropout, GaussianNoise
+from tinynn.layers.dropout import Dropout, GaussianDropout, GaussianNoise, SpatialDropout1D, SpatialDropout2D
 from tinynn.layers.flatten import Flatten
 from tinynn.layers.input import Input, InputLayer
 from tinynn.layers.lambda_ import Lambda
 from tinynn.layers.layernorm import LayerNormalization
 from tinynn.layers.maxout import Maxout
+from tinynn.layers.merge import (
+    Add,
+    Average,
+    Concatenate,
+    Maximum,
+    Minimum,
+    Multiply,
+    Subtract,
+    add,
+    average,
+    concatenate,
+    maximum,
+    minimum,
+    multiply,
+    subtract,
+)
 from tinynn.layers.normalization import Normalization
+from tinynn.layers.padding import Cropping2D, UpSampling2D, ZeroPadding2D
+from tinynn.layers.pooling import (
+    AveragePooling2D,
+    AvgPool2D,
+    GlobalAveragePooling2D,
+    GlobalAvgPool2D,
+    GlobalMaxPool2D,
+    GlobalMaxPooling2D,
+    MaxPool2D,
+    MaxPooling2D,
+)
 from tinynn.layers.reshape import Permute, RepeatVector, Reshape
 
 __all__ = [
-    "ELU",
     "Activation",
+    "Add",
+    "Average",
+    "AveragePooling2D",
+    "AvgPool2D",
     "BatchNormalization",
+    "Concatenate",
     "Conv2D",
+    "Cropping2D",
     "Dense",
     "Dropout",
+    "ELU",
     "Flatten",
     "GaussianDropout",
     "GaussianNoise",
+    "GlobalAveragePooling2D",
+    "GlobalAvgPool2D",
+    "GlobalMaxPool2D",
+    "GlobalMaxPooling2D",
     "Input",
     "InputLayer",
     "Lambda",
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "MaxPool2D",
+    "MaxPooling2D",
+    "Maximum",
     "Maxout",
+    "Minimum",
+    "Multiply",
     "Normalization",
     "PReLU",
     "Permute",
@@ -42,8 +84,20 @@ __all__ = [
     "RepeatVector",
     "Reshape",
     "Softmax",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "Subtract",
     "Symbol",
+    "UpSampling2D",
+    "ZeroPadding2D",
+    "add",
+    "average",
+    "concatenate",
     "get_class",
+    "maximum",
+    "minimum",
+    "multiply",
+    "subtract",
 ]
 
 

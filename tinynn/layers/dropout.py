@@ -12,6 +12,8 @@ from tinynn.config import at_least, fraction
 from tinynn.function import Function
 from tinynn.initializers import checked_seed
 from tinynn.layers.activation import Shapeless
+from tinynn.layers.base import shown
+from tinynn.layers.images import check_images, checked_data_format
 from tinynn.random import substream
 from tinynn.typing import Array, Shape
 
@@ -93,7 +95,7 @@ class Dropout(RandomLayer):
         trainable: bool = True,
     ):
         super().__init__(seed, name=name, trainable=trainable, input_shape=input_shape)
-        self.rate = fraction(rate, "rate", f"Dropout '{self.label}'")
+        self.rate = fraction(rate, "rate", f"{type(self).__name__} '{self.label}'")
         self.noise_shape = None if noise_shape is None else tuple(noise_shape)
 
     def shape_for(self, input_shape: Shape) -> Shape:
@@ -119,6 +121,57 @@ class Dropout(RandomLayer):
             return drop(x)
         shape = tuple(n if a is None else a for a, n in zip(self.noise_shape, x.shape, strict=True))
         return x * drop(graph.tensor(graph.backend.full(shape, 1.0, graph.dtype)))
+
+
+class SpatialDropout1D(Dropout):
+    """Dropout of whole features of sequences (T, F): one mask for each row and feature, the same at every step.
+
+    Source: J. Tompson et al., "Efficient object localization using convolutional networks", 2015.
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        seed: int | None = None,
+        *,
+        input_shape: Sequence[int] | int | None = None,
+        name: str | None = None,
+        trainable: bool = True,
+    ):
+        super().__init__(rate, (None, 1, None), seed, name=name, trainable=trainable, input_shape=input_shape)
+
+    def build(self, input_shape: Shape) -> Shape:
+        if len(input_shape) != 2:
+            raise ValueError(
+                f"layer '{self.label}' expects sequences, inputs of shape (None, steps, features), got "
+                f"{shown(input_shape)}: use Dropout(rate) for single numbers, SpatialDropout2D(rate) for images"
+            )
+        return input_shape
+
+
+class SpatialDropout2D(Dropout):
+    """Dropout of whole channels of images (H, W, C): one mask for each row of the batch and channel.
+
+    Neighbouring pixels of a feature map say nearly the same, so that dropping them one by one takes little away.
+    Source: J. Tompson et al., "Efficient object localization using convolutional networks", 2015.
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        data_format: str | None = None,
+        seed: int | None = None,
+        *,
+        input_shape: Sequence[int] | int | None = None,
+        name: str | None = None,
+        trainable: bool = True,
+    ):
+        super().__init__(rate, (None, 1, 1, None), seed, name=name, trainable=trainable, input_shape=input_shape)
+        self.data_format = checked_data_format(data_format, f"SpatialDropout2D '{self.label}'")
+
+    def build(self, input_shape: Shape) -> Shape:
+        check_images(input_shape, self)
+        return input_shape
 
 
 # -- noise -----------------------------------------------------------------------------------------------------------

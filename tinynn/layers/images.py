@@ -36,8 +36,8 @@ def checked_data_format(value: str | None, owner: str) -> str | None:
     return value
 
 
-def check_images(input_shape: Any, layer: Layer) -> None:
-    """ValueError unless inputs are images; a warning where they look like channels-first ones."""
+def require_images(input_shape: Any, layer: Layer) -> None:
+    """ValueError unless inputs have the rank of images."""
     rank = len(input_shape)
     if rank != 3:
         sides = ", ".join(map(str, input_shape)) if rank == 2 else "rows, columns"
@@ -46,6 +46,11 @@ def check_images(input_shape: Any, layer: Layer) -> None:
             f"layer '{layer.label}' expects images, inputs of shape (None, rows, columns, channels), got "
             f"{shown(input_shape)}: put Reshape(({sides}, {last})) in front"
         )
+
+
+def check_images(input_shape: Any, layer: Layer) -> None:
+    """ValueError unless inputs are images; a warning where they look like channels-first ones."""
+    require_images(input_shape, layer)
     hint = channels_first_hint(input_shape)
     if hint and input_shape[1] >= SMALLEST:
         warnings.warn(

@@ -2,7 +2,15 @@
 
 from typing import TYPE_CHECKING
 
-from tinynn.compat.keras.layers import advanced_activations, convolutional, core, noise, normalization  # noqa: F401
+from tinynn.compat.keras.layers import (  # noqa: F401
+    advanced_activations,
+    convolutional,
+    core,
+    merge,
+    noise,
+    normalization,
+    pooling,
+)
 from tinynn.compat.keras.layers.convolutional import Convolution2D  # noqa: F401
 from tinynn.errors import no_attribute
 from tinynn.layers import *  # noqa: F403

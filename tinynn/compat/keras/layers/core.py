@@ -1,6 +1,19 @@
 """keras.layers.core"""
 
-from tinynn.layers import Activation, Dense, Dropout, Flatten, Input, InputLayer, Lambda, Permute, RepeatVector, Reshape
+from tinynn.layers import (
+    Activation,
+    Dense,
+    Dropout,
+    Flatten,
+    Input,
+    InputLayer,
+    Lambda,
+    Permute,
+    RepeatVector,
+    Reshape,
+    SpatialDropout1D,
+    SpatialDropout2D,
+)
 
 __all__ = [
     "Activation",
@@ -13,4 +26,6 @@ __all__ = [
     "Permute",
     "RepeatVector",
     "Reshape",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
 ]
