@@ -5,28 +5,22 @@ Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digit
 
 from __future__ import annotations
 
-import gzip
-import io
 import math
 import os
-import stat
-import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-Stream = gzip.GzipFile | io.BufferedReader
+from tinynn.datasets.packed import opened, read_exactly
 
 CODES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-GZIP_MAGIC = b"\x1f\x8b"
-CHUNK = 1 << 20
 MAX_RANK = 32
 
 
 def read(path: str | os.PathLike[str], shape: tuple[int, ...] | None = None) -> NDArray[Any]:
-    """The array of an IDX file, plain or gzipped (told by its first bytes, not by its name).
+    """The array of an IDX file, plain or packed by gzip or xz (told by its first bytes, not by its name).
 
     `shape`, when given, is what the file has to declare; it is compared before any value is read. Memory grows with
     what the file really holds, so a header that promises more than follows costs nothing.
@@ -35,29 +29,15 @@ def read(path: str | os.PathLike[str], shape: tuple[int, ...] | None = None) -> 
     IsADirectoryError, ...) when it cannot be opened. Every message names the file.
     """
     path = Path(path)
-    mode = path.stat().st_mode
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(f"{path} is a directory; expected an IDX file")
-    if not stat.S_ISREG(mode):
-        raise OSError(f"{path} is not a regular file; expected an IDX file")
-    try:
-        with _open(path) as file:
-            dtype, declared = _header(file, path)
-            if shape is not None and declared != shape:
-                raise ValueError(f"{path} declares the shape {declared}; expected {shape}")
-            values = _values(file, math.prod(declared) * dtype.itemsize, declared, path)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path} is a truncated or damaged gzip file ({error}); fetch it again") from error
+    with opened(path, "an IDX file") as file:
+        dtype, declared = _header(file, path)
+        if shape is not None and declared != shape:
+            raise ValueError(f"{path} declares the shape {declared}; expected {shape}")
+        values = read_exactly(file, math.prod(declared) * dtype.itemsize, path, f"the shape {declared}")
     return np.frombuffer(values, dtype).reshape(declared).astype(dtype.newbyteorder("="), copy=False)
 
 
-def _open(path: Path) -> Stream:
-    with path.open("rb") as file:
-        zipped = file.read(2) == GZIP_MAGIC
-    return gzip.open(path) if zipped else path.open("rb")
-
-
-def _header(file: Stream, path: Path) -> tuple[np.dtype[Any], tuple[int, ...]]:
+def _header(file: BinaryIO, path: Path) -> tuple[np.dtype[Any], tuple[int, ...]]:
     """The magic number is 0, 0, the code of the type, the number of dimensions; each size has four bytes."""
     magic = file.read(4)
     if len(magic) < 4:
@@ -75,15 +55,3 @@ def _header(file: Stream, path: Path) -> tuple[np.dtype[Any], tuple[int, ...]]:
     if 0 in shape:
         raise ValueError(f"{path} declares the shape {shape}, which holds nothing")
     return np.dtype(CODES[code]), shape
-
-
-def _values(file: Stream, size: int, shape: tuple[int, ...], path: Path) -> bytearray:
-    """Exactly `size` bytes. One more is asked for: it shows what is too long, and makes gzip compare its checksum."""
-    values = bytearray()
-    while chunk := file.read(min(CHUNK, size + 1 - len(values))):
-        values += chunk
-    if len(values) < size:
-        raise ValueError(f"{path} is cut short: the shape {shape} needs {size} bytes, the file holds {len(values)}")
-    if len(values) > size:
-        raise ValueError(f"{path} is too long: the shape {shape} needs {size} bytes, more follow")
-    return values
