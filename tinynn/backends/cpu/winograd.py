@@ -1,0 +1,522 @@
+"""Winograd's minimal filtering for 3x3 convolutions: F(2x2, 3x3) and F(4x4, 3x3) need 16 and 36 products per channel
+pair and tile of 2x2 or 4x4 outputs, where the sum written down needs 36 and 144.
+
+Lavin & Gray 2015, "Fast algorithms for convolutional neural networks". With x an (m + 2) x (m + 2) tile of the input:
+
+    V = B'xB,  U = G W G',  M[e] = V[e] U[e] for each of the E = (m + 2)^2 numbers e of a tile,  y = A'MA
+    D = A dy A',  dU[e] = V[e]' D[e],  dW = G'dU G
+
+and the input gradient is the forward formula on dy, with W turned by 180 degrees and its channels exchanged.
+M[e] and dU[e] are matrix products over channels (tiles x C times C x O) and run on the micro-kernel; the transforms are
+vector code over channels, generated from the matrices below. Tiles are taken in groups, so that V and M stay in L2.
+
+All is for stride 1, dilation 1, one group, float32, and channels C and O that are multiples of CHANNELS.
+"""
+
+from collections import Counter
+from fractions import Fraction
+from itertools import combinations
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, prange, types
+from numba.extending import intrinsic
+
+from . import threads
+from .microkernel import (
+    BYTES,
+    INT,
+    Vectors,
+    call_range,
+    emit_loop,
+    make_copy,
+    make_load_ints,
+    make_product,
+    make_transpose,
+    store_float,
+)
+from .simd import BLOCK, compiled, entry_point, with_signature
+
+LANES = BLOCK.lanes
+PANEL = BLOCK.columns
+HIGH, MIDDLE, _ = BLOCK.rows
+CHANNELS = 16
+"""C and O are multiples of this: of the lanes at every width."""
+EVEN = max(rows for rows in (4, 8, 16) if rows <= HIGH)
+"""Height of the blocks of dU: a divisor of CHANNELS."""
+GROUP_BYTES = 400_000
+"""V and M of a group of tiles, in L2 (1 MiB or more) beside U, x and y."""
+FEWEST_TILES, MOST_TILES = 24, 96
+"""In a group. Multiples of HIGH at every width; below, a product is too short for what it reads of U."""
+PLAN_FIELDS = 20
+VECTOR = BYTES * LANES
+SUM_TASK = 256
+"""Numbers of a plane of dU that are summed and transformed at once: a divisor of C O."""
+SUM_PLANE = BYTES * (SUM_TASK + CHANNELS)
+WORK_NUMBERS = 36 * SUM_PLANE // BYTES
+"""Of each thread: the sums of F(4x4), or nine squares of LANES x LANES."""
+PARALLEL_FROM = 100_000
+"""Numbers in U or dU from which on several threads transform them."""
+
+# -- the transforms --------------------------------------------------------------------------------------------------
+
+
+def _matrix(*rows: str) -> list[list[Fraction]]:
+    return [[Fraction(number) for number in row.split()] for row in rows]
+
+
+def _transposed(matrix):
+    return [list(column) for column in zip(*matrix, strict=True)]
+
+
+# Lavin & Gray, section 4: B', G and A' of F(2x2, 3x3), points 0, 1, -1, and of F(4x4, 3x3), points 0, 1, -1, 2, -2.
+B2 = _matrix("1 0 -1 0", "0 1 1 0", "0 -1 1 0", "0 1 0 -1")
+G2 = _matrix("1 0 0", "1/2 1/2 1/2", "1/2 -1/2 1/2", "0 0 1")
+A2 = _matrix("1 1 1 0", "0 1 -1 -1")
+B4 = _matrix("4 0 -5 0 1 0", "0 -4 -4 1 1 0", "0 4 -4 -1 1 0", "0 -2 -1 2 1 0", "0 2 -1 -2 1 0", "0 4 0 -5 0 1")
+G4 = _matrix("1/4 0 0", "-1/6 -1/6 -1/6", "-1/6 1/6 -1/6", "1/24 1/12 1/6", "1/24 -1/12 1/6", "0 0 1")
+A4 = _matrix("1 1 1 1 1 0", "0 1 -1 2 -2 0", "0 1 1 4 4 0", "0 1 -1 8 -8 1")
+
+
+def share_pairs(matrix):
+    """(steps, rows): what the rows of a product L x have in common, two terms at a time, computed once.
+
+    A step (j, k, ratio) makes the next number behind those of x: number j + ratio * number k. A row is
+    {number: coefficient}. Greedy: the pair that most rows have, up to a factor, comes first.
+    """
+    rows = [{j: c for j, c in enumerate(row) if c} for row in matrix]
+    steps = []
+    while True:
+        found = Counter(
+            (j, k, row[k] / row[j])
+            for row in rows
+            for j, k in (sorted(pair, key=lambda n: abs(row[n])) for pair in combinations(row, 2))
+        )
+        (j, k, ratio), count = found.most_common(1)[0]
+        if count == 1:
+            return steps, rows
+        for row in rows:
+            if j in row and k in row and row[k] == ratio * row[j]:
+                row[len(matrix[0]) + len(steps)] = row.pop(j)
+                del row[k]
+        steps.append((j, k, ratio))
+
+
+def emit_linear(v: Vectors, matrix, x: list) -> list:
+    """IR of L x for a list of vectors; factors 1 and -1 cost no multiplication."""
+
+    def full(value):
+        return ir.Constant(v.type, [float(value)] * v.lanes)
+
+    def combine(terms):
+        """The sum of (coefficient, vector), factors 1 first."""
+        (c, total), *others = sorted(terms, key=lambda term: (term[0] != 1, abs(term[0]) != 1))
+        if c != 1:
+            total = v.builder.fmul(total, full(c))
+        for c, y in others:
+            if c == 1:
+                total = v.builder.fadd(total, y)
+            elif c == -1:
+                total = v.builder.fsub(total, y)
+            else:
+                total = v.multiply_add(y, full(c), total)
+        return total
+
+    steps, rows = share_pairs(matrix)
+    x = list(x)
+    for j, k, ratio in steps:
+        x.append(combine([(1, x[j]), (ratio, x[k])]))
+    return [combine([(c, x[j]) for j, c in row.items()]) for row in rows]
+
+
+def make_transform(matrix, output: bool = False):
+    """Intrinsic that makes a grid Y = L X L' of vectors from a grid X; L is `matrix`.
+
+    transform(x, x_row, x_column, y, y_row, y_column, bias, floor): addresses, and bytes from vector to vector.
+    Only with `output`: Y + bias (an address), and at least 0 where floor is not 0; NaN stays.
+    """
+    n = len(matrix[0])
+
+    @intrinsic
+    def transform(typingctx, x, x_row, x_column, y, y_row, y_column, bias, floor):
+        def codegen(context, builder, signature, arguments):
+            x, x_row, x_column, y, y_row, y_column, bias, floor = arguments
+            v = Vectors(builder, LANES)
+            columns = []
+            for j in range(n):
+                column = [v.load(v.address(x, 0, (k, x_row), (j, x_column))) for k in range(n)]
+                columns.append(emit_linear(v, matrix, column))
+            if output:
+                shift = v.load(bias)
+                lowest = v.lowest_or_zero(floor)
+            for a, row in enumerate(zip(*columns, strict=True)):
+                for b, value in enumerate(emit_linear(v, matrix, row)):
+                    if output:
+                        value = v.not_below(builder.fadd(value, shift), lowest)
+                    v.store(value, v.address(y, 0, (a, y_row), (b, y_column)))
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 8), codegen
+
+    return transform
+
+
+def make_sum():
+    """Intrinsic sum(source, stride, pieces, target, count): target = the sum of `pieces` rows of `count` numbers.
+
+    Rows are `stride` bytes apart and added in order; count is a multiple of CHANNELS.
+    """
+    vectors = CHANNELS // LANES
+
+    @intrinsic
+    def sum_rows(typingctx, source, stride, pieces, target, count):
+        def codegen(context, builder, signature, arguments):
+            source, stride, pieces, target, count = arguments
+            v = Vectors(builder, LANES)
+
+            def load_all(address):
+                return [v.load(v.address(address, VECTOR * q)) for q in range(vectors)]
+
+            def add_row(values):
+                address, *totals = values
+                totals = [builder.fadd(total, x) for total, x in zip(totals, load_all(address), strict=True)]
+                return [builder.add(address, stride), *totals]
+
+            def column(values):
+                source, target = values
+                carried = [ir.Constant(INT, 1), builder.add(source, stride), *load_all(source)]
+                for q, total in enumerate(emit_loop(builder, pieces, 1, carried, add_row)[2:]):
+                    v.store(total, v.address(target, VECTOR * q))
+                return [v.address(values[0], BYTES * CHANNELS), v.address(values[1], BYTES * CHANNELS)]
+
+            emit_loop(builder, count, CHANNELS, [ir.Constant(INT, 0), source, target], column)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 5), codegen
+
+    return sum_rows
+
+
+input_2, input_4 = make_transform(B2), make_transform(B4)
+output_2, output_4 = make_transform(A2, output=True), make_transform(A4, output=True)
+gradient_2, gradient_4 = make_transform(_transposed(A2)), make_transform(_transposed(A4))
+weights_2, weights_4 = make_transform(G2), make_transform(G4)
+finish_2, finish_4 = make_transform(_transposed(G2)), make_transform(_transposed(G4))
+sum_rows = make_sum()
+copy_vectors = make_copy(1, masked=False)
+transpose_square = make_transpose()
+load_plan = make_load_ints(PLAN_FIELDS)
+load_five = make_load_ints(5)
+high_wide = make_product(HIGH, 2, rows_adjacent=False)
+high_slim = make_product(HIGH, 1, rows_adjacent=False)
+middle_wide = make_product(MIDDLE, 2, rows_adjacent=False)
+middle_slim = make_product(MIDDLE, 1, rows_adjacent=False)
+columns_wide = make_product(EVEN, 2, rows_adjacent=True)
+columns_slim = make_product(EVEN, 1, rows_adjacent=True)
+
+# -- groups of tiles -------------------------------------------------------------------------------------------------
+
+# The functions below are compiled into each entry point, for one transform each: no cache of their own.
+inside = njit(error_model="numpy")
+
+
+@inside
+def group_tiles(C, O, m):
+    """Tiles in a group, by shape alone."""
+    tiles = GROUP_BYTES // (BYTES * (m + 2) ** 2 * (C + O))
+    return max(FEWEST_TILES, min(MOST_TILES, tiles // FEWEST_TILES * FEWEST_TILES))
+
+
+@inside
+def plane_bytes(tiles, channels):
+    """From V[e] to V[e + 1]: an odd number of rows, so that planes do not compete for the sets of a cache."""
+    return (tiles + 1) * BYTES * channels
+
+
+@inside
+def clear(target, count):
+    """`count` zeros."""
+    for i in range(count):
+        store_float(np.float32(0), target + BYTES * i)
+
+
+@inside
+def gather(transform, m, tile, tiles, source, image, row, pixel, rows, columns, channels, target, plane, spare):
+    """Transform `tiles` tiles, from number `tile` on, of images of rows x columns: target[e, tile, channel].
+
+    What hangs over the edge counts as zero and is not read (the tile is put together in `spare`).
+    """
+    down, across = -(-rows // m), -(-columns // m)
+    n, i, j = tile // (down * across), tile // across % down, tile % across
+    for t in range(tiles):
+        corner = source + n * image + i * m * row + j * m * pixel
+        high, wide = min(m, rows - i * m), min(m, columns - j * m)
+        place, place_row, place_pixel = corner, row, pixel
+        if high < m or wide < m:
+            place, place_row, place_pixel = spare, m * BYTES * channels, BYTES * channels
+            clear(spare, m * m * channels)
+            for a in range(high):
+                for b in range(wide):
+                    copy_vectors(corner + a * row + b * pixel, VECTOR, spare + a * place_row + b * place_pixel, VECTOR,
+                                 channels // LANES, LANES)  # fmt: skip
+        for c in range(0, BYTES * channels, VECTOR):
+            transform(
+                place + c, place_row, place_pixel, target + t * BYTES * channels + c, plane * (m + 2), plane, 0, 0
+            )
+        j += 1
+        if j == across:
+            i, j = i + 1, 0
+            if i == down:
+                n, i = n + 1, 0
+
+
+@inside
+def scatter(
+    transform, m, tile, tiles, source, plane, channels, y, image, row, pixel, rows, columns, bias, floor, spare
+):
+    """The way back: y = A' source A + bias; only what lies inside the image is written."""
+    down, across = -(-rows // m), -(-columns // m)
+    n, i, j = tile // (down * across), tile // across % down, tile % across
+    for t in range(tiles):
+        corner = y + n * image + i * m * row + j * m * pixel
+        high, wide = min(m, rows - i * m), min(m, columns - j * m)
+        place, place_row, place_pixel = corner, row, pixel
+        if high < m or wide < m:
+            place, place_row, place_pixel = spare, m * BYTES * channels, BYTES * channels
+        for c in range(0, BYTES * channels, VECTOR):
+            transform(source + t * BYTES * channels + c, plane * (m + 2), plane, place + c, place_row, place_pixel,
+                      bias + c, floor)  # fmt: skip
+        if high < m or wide < m:
+            for a in range(high):
+                for b in range(wide):
+                    copy_vectors(spare + a * place_row + b * place_pixel, VECTOR, corner + a * row + b * pixel, VECTOR,
+                                 channels // LANES, LANES)  # fmt: skip
+        j += 1
+        if j == across:
+            i, j = i + 1, 0
+            if i == down:
+                n, i = n + 1, 0
+
+
+@inside
+def multiply(tiles, C, O, V, U, M):
+    """M = V U for one e. U lies in panels of PANEL columns (the last may be LANES wide), each C rows.
+
+    Tiles are rounded up to a multiple of MIDDLE: rows too many are made of what the scratch memory holds.
+    """
+    v_row, m_row = BYTES * C, BYTES * O
+    for o in range(0, O, PANEL):
+        panel = U + o * v_row
+        t = 0
+        if O - o >= PANEL:
+            while t + HIGH <= tiles:
+                high_wide(V + t * v_row, v_row, panel, BYTES * PANEL, C, M + t * m_row + o * BYTES, m_row, 0, 0)
+                t += HIGH
+            while t < tiles:
+                middle_wide(V + t * v_row, v_row, panel, BYTES * PANEL, C, M + t * m_row + o * BYTES, m_row, 0, 0)
+                t += MIDDLE
+        else:
+            while t + HIGH <= tiles:
+                high_slim(V + t * v_row, v_row, panel, BYTES * LANES, C, M + t * m_row + o * BYTES, m_row, 0, 0)
+                t += HIGH
+            while t < tiles:
+                middle_slim(V + t * v_row, v_row, panel, BYTES * LANES, C, M + t * m_row + o * BYTES, m_row, 0, 0)
+                t += MIDDLE
+
+
+@inside
+def forward(m, transform_input, transform_output, plan, images, rows, x, x_image, y, y_image, work):
+    """y = conv(x) + bias of a block, group by group."""
+    (_, _, C, O, _, _, _, _, _, x_row, x_pixel, columns, y_row, y_pixel, U, bias, floor, _, _, _) = load_plan(plan)
+    down, across = -(-rows // m), -(-columns // m)
+    total, size = images * down * across, group_tiles(C, O, m)
+    v_plane, m_plane = plane_bytes(size, C), plane_bytes(size, O)
+    zeros, spare = work, work + BYTES * O
+    V = spare + m * m * BYTES * O
+    M = V + (m + 2) ** 2 * v_plane
+    if bias == 0:
+        bias = zeros
+        clear(zeros, O)
+    for tile in range(0, total, size):
+        tiles = min(size, total - tile)
+        gather(transform_input, m, tile, tiles, x, x_image, x_row, x_pixel, down * m, across * m, C, V, v_plane, spare)
+        for e in range((m + 2) ** 2):
+            multiply(tiles, C, O, V + e * v_plane, U + e * C * O * BYTES, M + e * m_plane)
+        scatter(transform_output, m, tile, tiles, M, m_plane, O, y, y_image, y_row, y_pixel, rows, columns,
+                bias, floor, spare)  # fmt: skip
+
+
+@inside
+def weights(m, transform_input, transform_gradient, plan, images, rows, x, x_image, dy, dy_image, dU, work):
+    """dU[e] += V[e]' D[e] of a block, group by group."""
+    (_, _, C, O, _, _, _, _, _, x_row, x_pixel, columns, dy_row, dy_pixel, _, _, _, _, _, _) = load_plan(plan)
+    down, across = -(-rows // m), -(-columns // m)
+    total, size = images * down * across, group_tiles(C, O, m)
+    v_plane, d_plane = plane_bytes(size, C), plane_bytes(size, O)
+    V = work + m * m * BYTES * max(C, O)
+    D = V + (m + 2) ** 2 * v_plane
+    for tile in range(0, total, size):
+        tiles = min(size, total - tile)
+        gather(transform_input, m, tile, tiles, x, x_image, x_row, x_pixel, down * m, across * m, C, V, v_plane, work)
+        gather(transform_gradient, m, tile, tiles, dy, dy_image, dy_row, dy_pixel, rows, columns, O, D, d_plane, work)
+        for e in range((m + 2) ** 2):
+            v_place, d_place, place = V + e * v_plane, D + e * d_plane, dU + e * C * O * BYTES
+            for o in range(0, O * BYTES, PANEL * BYTES):
+                for c in range(0, C * BYTES, EVEN * BYTES):
+                    target = place + c * O + o
+                    if O * BYTES - o >= PANEL * BYTES:
+                        columns_wide(v_place + c, C * BYTES, d_place + o, O * BYTES, tiles, target, O * BYTES,
+                                     target, O * BYTES)  # fmt: skip
+                    else:
+                        columns_slim(v_place + c, C * BYTES, d_place + o, O * BYTES, tiles, target, O * BYTES,
+                                     target, O * BYTES)  # fmt: skip
+
+
+# -- the algorithms of a block ---------------------------------------------------------------------------------------
+
+BLOCK_SIGNATURE = "void(int64, int64, int64, int64, int64, int64, int64, int64, int64)"
+TASK_SIGNATURE = "void(int64, int64, int64, int64)"
+
+
+@entry_point(BLOCK_SIGNATURE)
+def forward_block_2(plan, images, rows, x, x_image, y, y_image, work, unused):
+    forward(2, input_2, output_2, plan, images, rows, x, x_image, y, y_image, work)
+
+
+@entry_point(BLOCK_SIGNATURE)
+def forward_block_4(plan, images, rows, x, x_image, y, y_image, work, unused):
+    forward(4, input_4, output_4, plan, images, rows, x, x_image, y, y_image, work)
+
+
+@entry_point(BLOCK_SIGNATURE)
+def weights_block_2(plan, images, rows, x, x_image, dy, dy_image, dU, work):
+    weights(2, input_2, gradient_2, plan, images, rows, x, x_image, dy, dy_image, dU, work)
+
+
+@entry_point(BLOCK_SIGNATURE)
+def weights_block_4(plan, images, rows, x, x_image, dy, dy_image, dU, work):
+    weights(4, input_4, gradient_4, plan, images, rows, x, x_image, dy, dy_image, dU, work)
+
+
+def work_bytes(C, O, m):
+    """Scratch memory that a block of C channels and O outputs needs, for any number of images and rows."""
+    tiles = group_tiles.py_func(C, O, m)
+    planes = plane_bytes.py_func(tiles, C) + plane_bytes.py_func(tiles, O)
+    return (m + 2) ** 2 * planes + (m * m + 1) * BYTES * max(C, O)
+
+
+# -- weights ---------------------------------------------------------------------------------------------------------
+
+
+def packed_size(C, O, m):
+    """Numbers in U."""
+    return (m + 2) ** 2 * C * O
+
+
+@inside
+def transform_rows(m, transform, first, last, plan, work):
+    """Rows of U, CHANNELS of them for each task, in the panels that `multiply` reads."""
+    U, W, C, O, flipped = load_five(plan)
+    plane = C * O * BYTES
+    square = LANES * VECTOR
+    depth, width = (O, C) if flipped else (C, O)
+    for k in range(first * CHANNELS, last * CHANNELS, LANES):
+        for j in range(0, width, LANES):
+            panel = j // PANEL * PANEL
+            row = BYTES * min(PANEL, width - panel)
+            target = U + BYTES * panel * depth + k * row + (j - panel) * BYTES
+            if flipped:  # nine squares of W', turned by 180 degrees
+                for tap in range(9):
+                    transpose_square(W + tap * plane + BYTES * (j * O + k), O * BYTES, LANES - 1, LANES,
+                                     work + (8 - tap) * square, VECTOR)  # fmt: skip
+                source, source_row, next_tap = work, VECTOR, square
+            else:
+                source, source_row, next_tap = W + BYTES * (k * O + j), O * BYTES, plane
+            for i in range(LANES):
+                transform(source + i * source_row, 3 * next_tap, next_tap, target + i * row, (m + 2) * plane, plane,
+                          0, 0)  # fmt: skip
+
+
+@inside
+def finish_numbers(m, transform, first, last, plan, work):
+    """SUM_TASK numbers of each of the nine taps of dW for each task."""
+    dW, dU, pieces, plane, _ = load_five(plan)
+    E = (m + 2) ** 2
+    for i in range(first * BYTES * SUM_TASK, last * BYTES * SUM_TASK, BYTES * SUM_TASK):
+        source, step = dU + i, plane
+        if pieces > 1:
+            for e in range(E):
+                sum_rows(dU + e * plane + i, E * plane, pieces, work + e * SUM_PLANE, SUM_TASK)
+            source, step = work, SUM_PLANE
+        for j in range(0, BYTES * SUM_TASK, VECTOR):
+            transform(source + j, (m + 2) * step, step, dW + i + j, 3 * plane, plane, 0, 0)
+
+
+@entry_point(TASK_SIGNATURE)
+def transform_rows_2(first, last, plan, work):
+    transform_rows(2, weights_2, first, last, plan, work)
+
+
+@entry_point(TASK_SIGNATURE)
+def transform_rows_4(first, last, plan, work):
+    transform_rows(4, weights_4, first, last, plan, work)
+
+
+@entry_point(TASK_SIGNATURE)
+def finish_numbers_2(first, last, plan, work):
+    finish_numbers(2, finish_2, first, last, plan, work)
+
+
+@entry_point(TASK_SIGNATURE)
+def finish_numbers_4(first, last, plan, work):
+    finish_numbers(4, finish_4, first, last, plan, work)
+
+
+TASKS = types.int64, types.Array(types.int64, 1, "C"), types.Array(types.float32, 2, "C"), types.int64
+
+
+@with_signature(*TASKS)
+@compiled()
+def run_serial(function, plan, work, tasks):
+    call_range(function, 0, tasks, np.int64(plan.ctypes.data), np.int64(work.ctypes.data))
+
+
+@with_signature(*TASKS)
+@compiled(parallel=True)
+def run_parallel(function, plan, work, tasks):
+    plan_place, work_place, stride, workers = (
+        np.int64(plan.ctypes.data),
+        np.int64(work.ctypes.data),
+        work.strides[0],
+        len(work),
+    )
+    for worker in prange(workers):
+        w = np.int64(worker)  # prange counts in uint64
+        call_range(function, w * tasks // workers, (w + 1) * tasks // workers, plan_place, work_place + w * stride)
+
+
+def _run(function, fields, tasks, numbers):
+    """Tasks 0 .. tasks-1 of an entry point, by several threads where there are `numbers` enough."""
+    plan = np.array(fields, np.int64)
+    if not threads.worth_it(numbers, PARALLEL_FROM):
+        run_serial()(function(), plan, np.empty((1, WORK_NUMBERS), np.float32), tasks)
+        return
+    with threads.parallel_region():
+        run_parallel()(function(), plan, np.empty((threads.workers(), WORK_NUMBERS), np.float32), tasks)
+
+
+def transform_weights(U, W, flipped, m):
+    """U = G W G' as `forward_block` reads it, for the forward pass or, flipped, for the input gradient.
+
+    U has packed_size numbers, W is (3, 3, C, O). flipped: the U of W turned by 180 degrees with C and O exchanged.
+    """
+    _, _, C, O = W.shape
+    fields = U.ctypes.data, W.ctypes.data, C, O, flipped
+    _run(transform_rows_2 if m == 2 else transform_rows_4, fields, (O if flipped else C) // CHANNELS, U.size)
+
+
+def finish_weights(dW, dU, m):
+    """dW = G' (sum over p of dU[p]) G: dW (3, 3, C, O), dU (pieces, E, C, O), pieces added in order."""
+    _, _, C, O = dW.shape
+    fields = dW.ctypes.data, dU.ctypes.data, len(dU), C * O * BYTES, 0
+    _run(finish_numbers_2 if m == 2 else finish_numbers_4, fields, C * O // SUM_TASK, dU.size)
