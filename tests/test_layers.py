@@ -64,6 +64,8 @@ TABLE: list[tuple[Layer, tuple[int, ...], tuple[int, ...], int]] = [
     (L.Normalization(mean=[1.0, 2.0], variance=[4.0, 9.0]), (2,), (2,), 5),
     (L.Normalization(axis=None, mean=1.0, variance=4.0), (2,), (2,), 3),
     (L.Maxout(3, pieces=2, use_bias=False), (5,), (3,), 30),
+    (L.Conv2D(3, 3, activation="relu"), (5, 6, 2), (3, 4, 3), 57),
+    (L.Conv2D(4, (1, 3), 2, "same", dilation_rate=(1, 2), groups=2, use_bias=False), (5, 6, 2), (3, 3, 4), 12),
 ]
 every_layer = pytest.mark.parametrize("layer, shape, output, count", TABLE, ids=lambda v: repr(v)[:40])
 

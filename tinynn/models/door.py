@@ -158,8 +158,7 @@ def checked_inputs(x: ArrayLike, input_shape: Any, first_layer: str, what: str =
     if array.ndim == 0 or (len(array) == 0):
         raise ValueError(f"{what} is empty (shape {array.shape}): it needs at least one row")
     row = array.shape[1:]
-    fits = len(row) == len(input_shape) and all(n in (m, None) for m, n in zip(row, input_shape, strict=True))
-    if not fits:
+    if not fits(row, input_shape):
         raise ValueError(
             f"layer '{first_layer}' expects {what} of shape {shown(input_shape)}, got {array.shape}: "
             + shape_hint(array.shape, input_shape)
@@ -167,12 +166,19 @@ def checked_inputs(x: ArrayLike, input_shape: Any, first_layer: str, what: str =
     return array
 
 
+def fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
+    """Whether a shape is the expected one, whose open sizes are None."""
+    return len(shape) == len(expected) and all(n in (m, None) for m, n in zip(shape, expected, strict=True))
+
+
 def shape_hint(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> str:
     """What to write instead."""
     known = [n for n in expected if n is not None]
     size = int(np.prod(known)) if len(known) == len(expected) else None
-    if len(shape) == len(expected) and all(n in (m, None) for m, n in zip(shape, expected, strict=True)):
+    if fits(shape, expected):
         return "a single example needs a batch axis: write x[None]"
+    if len(shape) == 4 and fits((shape[2], shape[3], shape[1]), expected):
+        return "these images have their channels first: write np.moveaxis(x, 1, -1)"
     if size is not None and size == int(np.prod(shape[1:])):
         return f"write x.reshape({', '.join(map(str, (shape[0], *known)))})"
     return "give the data that shape, or build the model with another input_shape"
