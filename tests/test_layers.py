@@ -61,8 +61,8 @@ TABLE: list[tuple[Layer, tuple[int, ...], tuple[int, ...], int]] = [
     (L.LayerNormalization(), (4, 5), (4, 5), 10),
     (L.LayerNormalization(axis=[1, -1], center=False), (4, 5), (4, 5), 20),
     (L.LayerNormalization(axis=1), (4, 5), (4, 5), 8),
-    (L.Normalization(mean=[1.0, 2.0], variance=[4.0, 9.0]), (2,), (2,), 5),
-    (L.Normalization(axis=None, mean=1.0, variance=4.0), (2,), (2,), 3),
+    (L.Normalization(mean=[1.0, 2.0], variance=[4.0, 9.0]), (2,), (2,), 0),
+    (L.Normalization(axis=None, mean=1.0, variance=4.0), (2,), (2,), 0),
     (L.Maxout(3, pieces=2, use_bias=False), (5,), (3,), 30),
     (L.Conv2D(3, 3, activation="relu"), (5, 6, 2), (3, 4, 3), 57),
     (L.Conv2D(4, (1, 3), 2, "same", dilation_rate=(1, 2), groups=2, use_bias=False), (5, 6, 2), (3, 3, 4), 12),
@@ -368,10 +368,32 @@ def test_normalization_keeps_its_weights() -> None:
     layer, copy = L.Normalization(), L.Normalization()
     layer.adapt(numbers(50, 3))
     copy.ensure_built((3,))
+    assert copy.count_params() == 7
     copy.set_weights(layer.get_weights())
     np.testing.assert_array_equal(run(copy, numbers(5, 3)), run(layer, numbers(5, 3)))
     given = fresh(L.Normalization(mean=[1.0, 2.0], variance=[4.0, 0.25]))
     np.testing.assert_allclose(run(given, np.array([[3.0, 3.0]])), [[1.0, 2.0]])
+
+
+def test_given_statistics_are_constants_as_in_keras() -> None:
+    """So that a model with its input's mean in it has the parameters of its paper."""
+    mean, variance = [1.0, 2.0, 3.0], [4.0, 0.25, 0.0]
+    x = numbers(5, 4, 6, 3)
+    layer = L.Normalization(mean=mean, variance=variance)
+    expected = (x - np.array(mean)) / np.maximum(np.sqrt(variance), 1e-7)
+    np.testing.assert_allclose(run(layer, x), expected, rtol=1e-6)
+    np.testing.assert_allclose(run(fresh(layer), x, backend="reference"), expected, rtol=1e-6)
+    assert layer.get_weights() == []
+    open_sizes = L.Normalization(mean=mean, variance=variance)
+    open_sizes.ensure_built((None, None, 3))
+    np.testing.assert_allclose(run(open_sizes, x), expected, rtol=1e-6)
+    np.testing.assert_allclose(run(open_sizes, x[:, :2]), expected[:, :2], rtol=1e-6)
+    pixels = L.Normalization(axis=(1, 2), mean=2.0, variance=np.full((4, 6), 4.0))
+    np.testing.assert_allclose(run(pixels, x), (x - 2) / 2, rtol=1e-6)
+    with pytest.raises(ValueError, match="was given its mean and variance"):
+        layer.adapt(x)
+    with pytest.raises(ValueError, match=r"mean and a variance of shape \(2,\), got \(3,\) and \(3,\)"):
+        L.Normalization(mean=mean, variance=variance)(L.Input((2,)))
 
 
 # -- random layers ---------------------------------------------------------------------------------------------------
