@@ -70,10 +70,14 @@ WIDTH = _chosen_width()
 BLOCK = BLOCKS[WIDTH]
 
 
+GENERATORS = ("simd.py", "microkernel.py", "vectors.py", "images.py")
+"""Files whose functions are compiled into the kernels of other files."""
+
+
 def _generators_stamp() -> str:
-    """A short name for the present text of the files whose output is compiled into every kernel."""
+    """A short name for the present text of these files."""
     folder = Path(__file__).parent
-    text = b"".join((folder / name).read_bytes() for name in ("simd.py", "microkernel.py"))
+    text = b"".join((folder / name).read_bytes() for name in GENERATORS)
     return hashlib.sha256(text).hexdigest()[:8]
 
 
@@ -85,7 +89,8 @@ def compiled(**options):
 
     Numba finds a cached function by the text of its own file, so it would take code of another vector width, or
     of an older generator, for current. Both are therefore written into the name under which it is cached. A change
-    to a compiled helper in a third file still needs its callers touched: keep helpers beside their callers.
+    to a compiled helper in a third file still needs its callers touched: keep helpers beside their callers, or put
+    their file into GENERATORS.
     """
 
     def decorate(function):
