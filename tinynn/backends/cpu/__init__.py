@@ -12,6 +12,7 @@ from tinynn.backends.cpu import (  # noqa: F401
     activation,
     batchnorm,
     compiling,
+    conv2d,
     dense,
     dropout,
     layernorm,
@@ -19,7 +20,7 @@ from tinynn.backends.cpu import (  # noqa: F401
     optimizers,
     softmax,
 )
-from tinynn.backends.reference import conv2d, convblock, pool2d
+from tinynn.backends.reference import convblock, pool2d
 
 backend = Backend(
     name="cpu",

@@ -1,0 +1,128 @@
+"""How a convolution is cut into work: by its shape alone, and by what fits the caches.
+
+A *block* is what one thread makes in one go: some images, or a strip of one, whose inputs and outputs stay in the L2
+cache while everything that belongs to them is done (borders, convolution, activation, pooling). A *piece* is a run of
+blocks whose weight gradients are added up in one array; the arrays of all pieces are added at the end, in order.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from tinynn.window import Window
+
+from . import winograd
+from .processor import BLOCK_BYTES
+from .simd import BLOCK
+
+FLOAT = 4
+BLOCK_PIXELS = 64
+"""A block of less output pixels spends its time on being called."""
+BLOCKS = 16
+"""No more images in a block than leave so many blocks, as long as there are images."""
+PIECES = 16
+PIECE_BYTES = 8 << 20
+"""For the weight gradients of all pieces together; two pieces there are at least."""
+WORTH = 0.8
+"""Winograd's multiplications per direct ones, up to which its transforms pay."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The cut of one shape."""
+
+    tile: int
+    """m of Winograd's F(m x m, 3 x 3); 0 for the direct convolution."""
+    copies: bool
+    """Whether the inputs of a block are brought into scratch memory, with borders."""
+    columns: int
+    """Of a row of the block's inputs."""
+    per_block: int
+    """Images."""
+    blocks: int
+    strips: int
+    """Of an image, forward; backward works on whole images."""
+    strip_rows: int
+    pieces: int
+    x_bytes: int
+    """Scratch for the inputs of a block of whole images, with some room behind."""
+    strip_bytes: int
+    """The same for a strip."""
+    gradient_rows: int
+    gradient_columns: int
+    """Of dy with the borders that the gradient of the inputs wants."""
+    gradient_bytes: int
+    """Scratch for dy of a block, with borders."""
+    output_bytes: int
+    """Scratch for the outputs of a block (of a strip), where they are not kept."""
+    work_bytes: int
+    """Scratch for the algorithm, and for what follows it."""
+
+    def padded_rows(self, rows: int, window: Window) -> int:
+        """Rows of inputs that so many rows of outputs look at, with those that tiles hang over."""
+        return extent(rows, self.tile, window.strides[0], window.extent[0])
+
+
+def extent(outputs: int, tile: int, stride: int, reach: int) -> int:
+    unit = tile or 1
+    return (-(-outputs // unit) * unit - 1) * stride + reach
+
+
+def tile_of(window: Window, groups: int, C: int, O: int, OH: int, OW: int, fast: bool) -> int:
+    """Winograd's tile where that is the least work, 0 for the direct convolution."""
+    fits = window.size == (3, 3) and window.strides == window.dilation == (1, 1) and groups == 1
+    borders = [n for pair in window.padding for n in pair]
+    if not fits or C % winograd.CHANNELS or O % winograd.CHANNELS or max(borders) > 2:
+        return 0
+    cost = {m: -(-OH // m) * -(-OW // m) * (m + 2) ** 2 / (9 * OH * OW) for m in ((2, 4) if fast else (2,))}
+    best = min(cost, key=lambda m: cost[m])
+    return best if cost[best] <= WORTH else 0
+
+
+@functools.lru_cache(1024)
+def layout(N: int, H: int, W: int, C: int, O: int, window: Window, groups: int, fast: bool, pool_stride: int) -> Layout:
+    """The cut of a convolution of (N, H, W, C) to O channels; ``pool_stride`` rows stay together, 0 for all of them."""
+    OH, OW = window.output(H, W)
+    m = tile_of(window, groups, C, O, OH, OW, fast)
+    columns = extent(OW, m, window.strides[1], window.extent[1])
+    hangs = m and (OH % m or OW % m)
+    copies = bool(window.padded or hangs or (window.size[1] * C // groups) % BLOCK.rows[1])
+    row_bytes = columns * C * FLOAT
+    image_bytes = extent(OH, m, window.strides[0], window.extent[0]) * row_bytes
+    gradient_rows, gradient_columns = (extent(H, m, 1, 3), extent(W, m, 1, 3)) if m else (OH, OW)
+    gradient_image = gradient_rows * gradient_columns * O * FLOAT
+
+    wanted = 64 * m * m // (OH * OW) if m else BLOCK_PIXELS // (OH * OW)
+    per_block = max(1, min(wanted, N // BLOCKS, BLOCK_BYTES // max(image_bytes, gradient_image)))
+    blocks = -(-N // per_block)
+    strip_rows, strips = OH, 1
+    if per_block == 1 and image_bytes > BLOCK_BYTES and pool_stride:
+        unit = (m or 1) * pool_stride
+        strip_rows = min(max(BLOCK_BYTES // (row_bytes * window.strides[0]) // unit, 1) * unit, -(-OH // unit) * unit)
+        strips = -(-OH // strip_rows)
+    weights = (winograd.packed_size(C, O, m) if m else window.size[0] * window.size[1] * C // groups * O) * FLOAT
+    pieces = min(blocks, max(min(PIECES, PIECE_BYTES // weights), 2))
+    room = 64 * BLOCK.columns
+    strip_bytes = per_block * extent(strip_rows, m, window.strides[0], window.extent[0]) * row_bytes
+    return Layout(
+        tile=m,
+        copies=copies,
+        columns=columns,
+        per_block=per_block,
+        blocks=blocks,
+        strips=strips,
+        strip_rows=strip_rows,
+        pieces=pieces,
+        x_bytes=aligned(per_block * image_bytes + room) if copies else 0,
+        strip_bytes=aligned(strip_bytes + room) if copies else 0,
+        gradient_rows=gradient_rows,
+        gradient_columns=gradient_columns,
+        gradient_bytes=aligned(per_block * gradient_image + room),
+        output_bytes=aligned(per_block * strip_rows * OW * O * FLOAT + room),
+        work_bytes=aligned(max(winograd.work_bytes(C, O, m) if m else 0, 8 * FLOAT * max(C, O), room)),
+    )
+
+
+def aligned(size: int) -> int:
+    return -(-size // 64) * 64
