@@ -66,6 +66,28 @@ TABLE: list[tuple[Layer, tuple[int, ...], tuple[int, ...], int]] = [
     (L.Maxout(3, pieces=2, use_bias=False), (5,), (3,), 30),
     (L.Conv2D(3, 3, activation="relu"), (5, 6, 2), (3, 4, 3), 57),
     (L.Conv2D(4, (1, 3), 2, "same", dilation_rate=(1, 2), groups=2, use_bias=False), (5, 6, 2), (3, 3, 4), 12),
+    (L.BatchNormalization(axis=1), (3, 5, 4), (3, 5, 4), 12),
+    (L.BatchNormalization(axis=[3]), (3, 5, 4), (3, 5, 4), 16),
+    (L.LayerNormalization(axis=[1, 2, 3]), (3, 5, 4), (3, 5, 4), 120),
+    (L.LayerNormalization(axis=(-2, -1)), (3, 5, 4), (3, 5, 4), 40),
+    (L.LayerNormalization(axis=1), (3, 5, 4), (3, 5, 4), 6),
+    (L.SpatialDropout1D(0.5, seed=3), (4, 5), (4, 5), 0),
+    (L.SpatialDropout2D(0.5, "channels_last", 3), (3, 4, 5), (3, 4, 5), 0),
+    (L.MaxPooling2D(), (7, 5, 3), (3, 2, 3), 0),
+    (L.MaxPooling2D((3, 2), strides=2, padding="SAME", data_format="channels_last"), (7, 6, 3), (4, 3, 3), 0),
+    (L.MaxPooling2D(3, (1, 2)), (7, 6, 1), (5, 2, 1), 0),
+    (L.AveragePooling2D(2, 3), (7, 9, 65), (2, 3, 65), 0),
+    (L.AveragePooling2D(padding="same"), (1, 1, 3), (1, 1, 3), 0),
+    (L.GlobalAveragePooling2D(), (7, 5, 3), (3,), 0),
+    (L.GlobalAveragePooling2D(keepdims=True), (7, 5, 3), (1, 1, 3), 0),
+    (L.GlobalMaxPooling2D(), (7, 5, 3), (3,), 0),
+    (L.GlobalMaxPooling2D("channels_last", True), (7, 5, 3), (1, 1, 3), 0),
+    (L.ZeroPadding2D(), (7, 5, 3), (9, 7, 3), 0),
+    (L.ZeroPadding2D((0, 2)), (7, 5, 3), (7, 9, 3), 0),
+    (L.ZeroPadding2D(((1, 2), (3, 4))), (7, 5, 3), (10, 12, 3), 0),
+    (L.Cropping2D(((1, 2), (3, 0))), (7, 5, 3), (4, 2, 3), 0),
+    (L.UpSampling2D(), (3, 2, 4), (6, 4, 4), 0),
+    (L.UpSampling2D((1, 3), interpolation="bilinear"), (3, 2, 4), (3, 6, 4), 0),
 ]
 every_layer = pytest.mark.parametrize("layer, shape, output, count", TABLE, ids=lambda v: repr(v)[:40])
 
@@ -305,14 +327,15 @@ def test_batch_normalization_is_pytorchs(backend: str) -> None:
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("axes", [1, 2])
+@pytest.mark.parametrize("axes", [1, 2, 3])
 def test_layer_normalization_is_pytorchs(backend: str, axes: int) -> None:
     torch = pytest.importorskip("torch")
-    x, dy = numbers(6, 5, 8) * 3 + 1, numbers(6, 5, 8, seed=1)
+    shape = (6, 5, 8) if axes < 3 else (6, 5, 8, 3)
+    x, dy = numbers(*shape) * 3 + 1, numbers(*shape, seed=1)
     features = x.shape[-axes:]
     theirs = torch.nn.LayerNorm(features, eps=1e-3)
     ours = L.LayerNormalization(axis=list(range(-axes, 0)))
-    ours.ensure_built((5, 8))
+    ours.ensure_built(shape[1:])
     gamma, beta = numbers(*features, seed=2), numbers(*features, seed=3)
     ours.set_weights([gamma, beta])
     with torch.no_grad():
@@ -452,6 +475,21 @@ def test_dropout_of_whole_channels() -> None:
     y = run(L.Dropout(0.5, noise_shape=(None, 1, 1, None), seed=1), np.ones((8, 3, 4, 5), np.float32), training=True)
     assert ((y == y[:, :1, :1]).all(axis=(1, 2))).all()
     assert 0 < (y == 0).mean() < 1
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_spatial_dropout_takes_whole_channels(backend: str) -> None:
+    x = numbers(40, 3, 4, 9) + 5
+    y = run(L.SpatialDropout2D(0.25, seed=1), x, training=True, backend=backend)
+    gone = (y == 0).all(axis=(1, 2))
+    np.testing.assert_allclose(y, np.where(gone[:, None, None], 0, x / 0.75), rtol=1e-6)
+    assert abs(gone.mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / gone.size)
+    assert (gone != gone[:1]).any()  # one mask for each row
+    assert (gone != gone[:, :1]).any()  # and for each channel
+    sequences = x[:, 0]
+    y = run(L.SpatialDropout1D(0.25, seed=1), sequences, training=True, backend=backend)
+    np.testing.assert_allclose(y, np.where(gone[:, None], 0, sequences / 0.75), rtol=1e-6)  # the same draw
+    np.testing.assert_array_equal(run(L.SpatialDropout2D(0.25), x, backend=backend), x)
 
 
 def test_moments_of_noise() -> None:
@@ -653,6 +691,9 @@ BAD: list[tuple[Any, str]] = [
     (lambda: L.Lambda(3), "a function of a tensor"),
     (lambda: L.Lambda(lambda x: x.shape)(L.Input(3)), "must return a Tensor"),
     (lambda: L.Lambda(lambda x: x.sum())(L.Input(3)), "keep the batch axis"),
+    (lambda: L.SpatialDropout2D(1.0, name="s"), "SpatialDropout2D 's' expects 0 <= rate < 1"),
+    (lambda: L.SpatialDropout2D(0.5)(L.Input((4, 5))), r"expects images.*put Reshape\(\(4, 5, 1\)\) in front"),
+    (lambda: L.SpatialDropout1D(0.5)(L.Input(5)), r"expects sequences.*use Dropout\(rate\)"),
     (lambda: L.Input(), "shape of one row"),
     (lambda: L.Input((3, -1)), "positive integers"),
     (lambda: L.Dense(3)(numbers(2, 3)), r"layer 'dense' expects a Tensor, got ndarray.*graph.tensor\(x\)"),

@@ -125,7 +125,8 @@ def both(R: Array, S: Array, x: Array) -> Array:
 def weights(n: int, s: int, like: Array) -> Array:
     """(s n, n), of the dtype and on the device of ``like``: what each of s n points takes of the n pixels.
 
-    Linear interpolation between the middles of pixels: point i lies at (i + 0.5) / s - 0.5; beyond the first and the last middle the image goes on as it ends there.
+    Linear interpolation between the middles of pixels: point i lies at (i + 0.5) / s - 0.5, and beyond the first and
+    the last middle the image goes on as it ends there.
 
     >>> weights(2, 2, np.zeros(1))
     array([[1.  , 0.  ],

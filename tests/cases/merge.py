@@ -1,0 +1,19 @@
+"""Sums and means of two, three and five inputs, with sides of 1 that repeat; the other merges are pairs of ops."""
+
+from functools import partial
+
+from tests.cases import Case
+from tinynn.layers.merge import Total
+from tinynn.ops.joining import Concatenate
+
+CASES = [
+    Case("total_of_two", Total, ((2, 3, 5, 3), (2, 3, 5, 3))),
+    Case("total_of_three", Total, ((4, 7), (4, 7), (4, 7))),
+    Case("total_of_five", Total, ((1,), (1,), (1,), (1,), (1,))),
+    Case("total_repeats", Total, ((2, 1, 1, 3), (2, 4, 5, 3), (2, 4, 1, 1))),
+    Case("total_outer", Total, ((2, 1, 5), (2, 3, 1))),
+    Case("average_of_two", partial(Total, 1 / 2), ((2, 3, 5, 3), (2, 3, 5, 3))),
+    Case("average_of_three", partial(Total, 1 / 3), ((4, 7), (4, 7), (4, 1))),
+    Case("concatenate_channels", partial(Concatenate, -1), ((2, 3, 4, 1), (2, 3, 4, 17), (2, 3, 4, 2))),
+    Case("concatenate_rows", partial(Concatenate, 1), ((2, 1, 4, 3), (2, 2, 4, 3))),
+]
