@@ -2,15 +2,18 @@
 
 The ``..._pass`` functions do the work in one pass, in the dtype of the weights; what depends on the step alone is
 computed in float64 before. Large arrays are cut into chunks of a fixed size, one task each; as every element is
-computed alone, and sums are made chunk by chunk in any case, the number of threads changes no byte.
+computed alone, and sums are made chunk by chunk in any case, the number of threads changes no byte. Slots decay towards
+denormals, which some processors compute very slowly: every pass takes and leaves them as 0.
 """
 
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from tinynn.backends.cpu import threads
+from tinynn.backends.cpu.simd import compiled
+from tinynn.backends.cpu.vectors import flush_denormals, restore_denormals
 
 CHUNK = 1 << 14
 """Elements of a task, and of a partial sum."""
@@ -34,17 +37,19 @@ def parallel(w):
 # -- norms and clipping ------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=SUM)
+@compiled(fastmath=SUM)
 def sum_of_squares(g):
     """In float64, so that no float32 gradient overflows."""
+    denormals = flush_denormals()
     total = 0.0
     for i in range(g.size):
         x = np.float64(g[i])
         total += x * x
+    restore_denormals(denormals)
     return total
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def squares_of_chunks(g):
     total = 0.0
     for c in range((g.size + CHUNK - 1) // CHUNK):
@@ -52,7 +57,7 @@ def squares_of_chunks(g):
     return total
 
 
-@njit(cache=True, nogil=True, error_model="numpy", parallel=True)
+@compiled(parallel=True)
 def squares_of_chunks_parallel(g):
     chunks = (g.size + CHUNK - 1) // CHUNK
     parts = np.empty(chunks)
@@ -64,7 +69,7 @@ def squares_of_chunks_parallel(g):
     return total
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def square_sum_serial(state, g):
     state[SQUARES] += squares_of_chunks(g)
 
@@ -77,7 +82,7 @@ def square_sum(state, g):
         square_sum_serial(state, g)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=EXACT)
+@compiled(fastmath=EXACT)
 def clip(clipped, g, value):
     most = g.dtype.type(value)
     for i in range(g.size):
@@ -86,15 +91,17 @@ def clip(clipped, g, value):
         clipped[i] = -most if x < -most else x
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=EXACT)
+@compiled(fastmath=EXACT)
 def clip_norm(clipped, g, norm):
     length = math.sqrt(squares_of_chunks(g))
     factor = g.dtype.type(1.0 if length <= norm else norm / length)
+    denormals = flush_denormals()
     for i in range(g.size):
         clipped[i] = factor * g[i]
+    restore_denormals(denormals)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def begin(state, global_clipnorm, limit=np.inf):
     squares, rate = state[SQUARES], state[LEARNING_RATE]
     if math.isfinite(squares) and squares <= limit and math.isfinite(rate) and rate >= 0.0:
@@ -112,18 +119,20 @@ def begin(state, global_clipnorm, limit=np.inf):
 # -- SGD ---------------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=EXACT)
+@compiled(fastmath=EXACT)
 def sgd_pass(w, g, state, weight_decay):
     if state[SCALE] == 0.0:
         return
+    denormals = flush_denormals()
     lr = state[LEARNING_RATE]
     rate = w.dtype.type(lr * state[SCALE])
     keep = w.dtype.type(1.0 - lr * weight_decay)
     for i in range(w.size):
         w[i] = keep * w[i] - rate * g[i]
+    restore_denormals(denormals)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", parallel=True)
+@compiled(parallel=True)
 def sgd_parallel(w, g, state, weight_decay):
     for c in prange((w.size + CHUNK - 1) // CHUNK):
         part = slice(c * CHUNK, (c + 1) * CHUNK)
@@ -138,10 +147,11 @@ def sgd(w, g, state, weight_decay):
         sgd_pass(w, g, state, weight_decay)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=EXACT)
+@compiled(fastmath=EXACT)
 def momentum_pass(w, v, g, state, momentum, nesterov, weight_decay):
     if state[SCALE] == 0.0:
         return
+    denormals = flush_denormals()
     lr = state[LEARNING_RATE]
     rate = w.dtype.type(lr * state[SCALE])
     keep = w.dtype.type(1.0 - lr * weight_decay)
@@ -157,9 +167,10 @@ def momentum_pass(w, v, g, state, momentum, nesterov, weight_decay):
             new_v = mu * v[i] - rate * g[i]
             v[i] = new_v
             w[i] = keep * w[i] + new_v
+    restore_denormals(denormals)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", parallel=True)
+@compiled(parallel=True)
 def momentum_parallel(w, v, g, state, momentum, nesterov, weight_decay):
     for c in prange((w.size + CHUNK - 1) // CHUNK):
         part = slice(c * CHUNK, (c + 1) * CHUNK)
@@ -177,10 +188,11 @@ def momentum(w, v, g, state, momentum, nesterov, weight_decay):
 # -- Adam and its relatives --------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=EXACT)
+@compiled(fastmath=EXACT)
 def adam_pass(w, m, v, g, state, beta1, beta2, epsilon, weight_decay):
     if state[SCALE] == 0.0:
         return
+    denormals = flush_denormals()
     number = w.dtype.type
     t, lr = state[ITERATIONS], state[LEARNING_RATE]
     a = number(lr * math.sqrt(1.0 - beta2**t) / (1.0 - beta1**t))
@@ -193,19 +205,21 @@ def adam_pass(w, m, v, g, state, beta1, beta2, epsilon, weight_decay):
         m[i] = new_m
         v[i] = new_v
         w[i] = keep * w[i] - a * new_m / (math.sqrt(new_v) + eps)
+    restore_denormals(denormals)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", parallel=True)
+@compiled(parallel=True)
 def adam_parallel(w, m, v, g, state, beta1, beta2, epsilon, weight_decay):
     for c in prange((w.size + CHUNK - 1) // CHUNK):
         part = slice(c * CHUNK, (c + 1) * CHUNK)
         adam_pass(w[part], m[part], v[part], g[part], state, beta1, beta2, epsilon, weight_decay)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=EXACT)
+@compiled(fastmath=EXACT)
 def amsgrad_pass(w, m, v, largest, g, state, beta1, beta2, epsilon, weight_decay):
     if state[SCALE] == 0.0:
         return
+    denormals = flush_denormals()
     number = w.dtype.type
     t, lr = state[ITERATIONS], state[LEARNING_RATE]
     a = number(lr * math.sqrt(1.0 - beta2**t) / (1.0 - beta1**t))
@@ -220,9 +234,10 @@ def amsgrad_pass(w, m, v, largest, g, state, beta1, beta2, epsilon, weight_decay
         v[i] = new_v
         largest[i] = most
         w[i] = keep * w[i] - a * new_m / (math.sqrt(most) + eps)
+    restore_denormals(denormals)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", parallel=True)
+@compiled(parallel=True)
 def amsgrad_parallel(w, m, v, largest, g, state, beta1, beta2, epsilon, weight_decay):
     for c in prange((w.size + CHUNK - 1) // CHUNK):
         part = slice(c * CHUNK, (c + 1) * CHUNK)
@@ -242,16 +257,17 @@ def adam(w, m, v, largest, g, state, beta1, beta2, epsilon, weight_decay):
         amsgrad_pass(w, m, v, largest, g, state, beta1, beta2, epsilon, weight_decay)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def nadam_begin(state, beta1):
     if state[SCALE] != 0.0:
         state[PRODUCT] *= beta1 * (1.0 - 0.5 * MOMENTUM_DECAY ** state[ITERATIONS])
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=EXACT)
+@compiled(fastmath=EXACT)
 def nadam_pass(w, m, v, g, state, beta1, beta2, epsilon, weight_decay):
     if state[SCALE] == 0.0:
         return
+    denormals = flush_denormals()
     number = w.dtype.type
     t, lr, product = state[ITERATIONS], state[LEARNING_RATE], state[PRODUCT]
     u = beta1 * (1.0 - 0.5 * MOMENTUM_DECAY**t)
@@ -268,9 +284,10 @@ def nadam_pass(w, m, v, g, state, beta1, beta2, epsilon, weight_decay):
         m[i] = new_m
         v[i] = new_v
         w[i] = keep * w[i] - (of_m * new_m + of_g * x) / (math.sqrt(of_v * new_v) + eps)
+    restore_denormals(denormals)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", parallel=True)
+@compiled(parallel=True)
 def nadam_parallel(w, m, v, g, state, beta1, beta2, epsilon, weight_decay):
     for c in prange((w.size + CHUNK - 1) // CHUNK):
         part = slice(c * CHUNK, (c + 1) * CHUNK)
@@ -285,10 +302,11 @@ def nadam(w, m, v, g, state, beta1, beta2, epsilon, weight_decay):
         nadam_pass(w, m, v, g, state, beta1, beta2, epsilon, weight_decay)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=EXACT)
+@compiled(fastmath=EXACT)
 def adamax_pass(w, m, u, g, state, beta1, beta2, epsilon, weight_decay):
     if state[SCALE] == 0.0:
         return
+    denormals = flush_denormals()
     number = w.dtype.type
     lr = state[LEARNING_RATE]
     a = number(lr / (1.0 - beta1 ** state[ITERATIONS]))
@@ -302,9 +320,10 @@ def adamax_pass(w, m, u, g, state, beta1, beta2, epsilon, weight_decay):
         m[i] = new_m
         u[i] = new_u
         w[i] = keep * w[i] - a * new_m / (new_u + eps)
+    restore_denormals(denormals)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", parallel=True)
+@compiled(parallel=True)
 def adamax_parallel(w, m, u, g, state, beta1, beta2, epsilon, weight_decay):
     for c in prange((w.size + CHUNK - 1) // CHUNK):
         part = slice(c * CHUNK, (c + 1) * CHUNK)
@@ -322,11 +341,12 @@ def adamax(w, m, u, g, state, beta1, beta2, epsilon, weight_decay):
 # -- RMSprop, Adagrad, Adadelta ----------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=EXACT)
+@compiled(fastmath=EXACT)
 def rmsprop_pass(w, v, velocity, mean, g, state, rho, momentum, epsilon, weight_decay):
     """``velocity`` and ``mean`` are arrays of size 0 where they are not wanted."""
     if state[SCALE] == 0.0:
         return
+    denormals = flush_denormals()
     number = w.dtype.type
     lr = state[LEARNING_RATE]
     rate, scale, keep = number(lr), number(state[SCALE]), number(1.0 - lr * weight_decay)
@@ -357,9 +377,10 @@ def rmsprop_pass(w, v, velocity, mean, g, state, rho, momentum, epsilon, weight_
             spread = v[i] - mean[i] * mean[i]
             velocity[i] = mu * velocity[i] + rate * x / math.sqrt((spread if spread > zero else zero) + eps)
             w[i] = keep * w[i] - velocity[i]
+    restore_denormals(denormals)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", parallel=True)
+@compiled(parallel=True)
 def rmsprop_parallel(w, v, velocity, mean, g, state, rho, momentum, epsilon, weight_decay):
     for c in prange((w.size + CHUNK - 1) // CHUNK):
         part = slice(c * CHUNK, (c + 1) * CHUNK)
@@ -376,10 +397,11 @@ def rmsprop(w, v, velocity, mean, g, state, rho, momentum, epsilon, weight_decay
         rmsprop_pass(w, v, velocity, mean, g, state, rho, momentum, epsilon, weight_decay)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=EXACT)
+@compiled(fastmath=EXACT)
 def adagrad_pass(w, v, g, state, epsilon, weight_decay):
     if state[SCALE] == 0.0:
         return
+    denormals = flush_denormals()
     number = w.dtype.type
     lr = state[LEARNING_RATE]
     rate, scale, keep, eps = number(lr), number(state[SCALE]), number(1.0 - lr * weight_decay), number(epsilon)
@@ -388,9 +410,10 @@ def adagrad_pass(w, v, g, state, epsilon, weight_decay):
         new_v = v[i] + x * x
         v[i] = new_v
         w[i] = keep * w[i] - rate * x / math.sqrt(new_v + eps)
+    restore_denormals(denormals)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", parallel=True)
+@compiled(parallel=True)
 def adagrad_parallel(w, v, g, state, epsilon, weight_decay):
     for c in prange((w.size + CHUNK - 1) // CHUNK):
         part = slice(c * CHUNK, (c + 1) * CHUNK)
@@ -405,10 +428,11 @@ def adagrad(w, v, g, state, epsilon, weight_decay):
         adagrad_pass(w, v, g, state, epsilon, weight_decay)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=EXACT)
+@compiled(fastmath=EXACT)
 def adadelta_pass(w, v, d, g, state, rho, epsilon, weight_decay):
     if state[SCALE] == 0.0:
         return
+    denormals = flush_denormals()
     number = w.dtype.type
     lr = state[LEARNING_RATE]
     rate, scale, keep = number(lr), number(state[SCALE]), number(1.0 - lr * weight_decay)
@@ -420,9 +444,10 @@ def adadelta_pass(w, v, d, g, state, rho, epsilon, weight_decay):
         v[i] = new_v
         d[i] = old * d[i] + new * (step * step)
         w[i] = keep * w[i] - rate * step
+    restore_denormals(denormals)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", parallel=True)
+@compiled(parallel=True)
 def adadelta_parallel(w, v, d, g, state, rho, epsilon, weight_decay):
     for c in prange((w.size + CHUNK - 1) // CHUNK):
         part = slice(c * CHUNK, (c + 1) * CHUNK)

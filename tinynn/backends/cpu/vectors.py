@@ -269,8 +269,9 @@ def on_x86(builder):
 def flush_denormals(v):
     """Let the calling thread take denormals for 0, and return what `restore_denormals` wants.
 
-    An operation on a denormal costs this processor a hundred cycles and more; decaying slots of an optimizer end
-    there. Elsewhere than on x86 nothing happens.
+    On some processors an operation on a denormal costs a hundred cycles and more, and decaying slots of an optimizer
+    end there. Every thread must do it for its part of a kernel, so that the bytes do not depend on who did the work;
+    and give back what it had, since a thread may be the caller's. Elsewhere than on x86 nothing happens.
     """
     builder = v.builder
     if not on_x86(builder):
