@@ -413,6 +413,29 @@ def test_open_sizes_take_images_of_any_size() -> None:
         np.testing.assert_array_equal(run(first, images), run(fixed, images))
 
 
+class Residual(Layer):
+    """Layers inside a layer that does not write ``build``."""
+
+    def __init__(self, **base: Any):
+        super().__init__(**base)
+        self.conv = L.Conv2D(3, 3, padding="same")
+        self.last = L.Conv2D(4, 5)
+
+    def forward(self, x: Any) -> Any:
+        return self.last(x + self.conv(x))
+
+
+@pytest.mark.parametrize("first", [L.Lambda(lambda x: 2 * x), Residual()], ids=["lambda", "residual"])
+def test_layers_whose_shape_is_found_by_a_call_keep_sizes_open(first: Layer) -> None:
+    x = Input((None, None, 3))
+    y = first(x)
+    assert y.shape[:2] == (None, None)
+    model = Model(x, L.Conv2D(2, 3)(y))
+    lost = 6 if isinstance(first, Residual) else 2
+    for rows, columns in ((9, 12), (7, 70)):
+        assert model.predict(numbers(2, rows, columns, 3)).shape == (2, rows - lost, columns - lost, 2)
+
+
 def test_a_layer_built_for_one_size_takes_another() -> None:
     layer = L.Conv2D(4, 3, activation=L.PReLU(shared_axes=[1, 2]))
     assert run(layer, numbers(1, 5, 6, 3)).shape == (1, 3, 4, 4)

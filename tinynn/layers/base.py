@@ -197,6 +197,8 @@ class Layer:
 
     def shape_for(self, input_shape: Any) -> Any:
         """The output shape for another input shape than the one built for; ValueError where it does not fit."""
+        if open_fit(input_shape, self.built_for):
+            return self.output_shape
         raise ValueError(
             f"layer '{self.label}' was built for inputs of shape {shown(self.built_for)}, got {shown(input_shape)}: "
             "reshape the input, or use a new layer"
@@ -367,6 +369,18 @@ def frozen_ids(layer: Layer) -> frozenset[int]:
     return frozenset(below(layer, False))
 
 
+def open_fit(shape: Any, built_for: Any) -> bool:
+    """Whether a shape fits one in which None stands for any size."""
+    if isinstance(shape, list) or isinstance(built_for, list):
+        return (
+            isinstance(shape, list)
+            and isinstance(built_for, list)
+            and len(shape) == len(built_for)
+            and all(open_fit(a, b) for a, b in zip(shape, built_for, strict=True))
+        )
+    return len(shape) == len(built_for) and all(b in (None, a) for a, b in zip(shape, built_for, strict=True))
+
+
 class ProbeGraph(Graph):
     """A graph for finding shapes: parameters are zeros that take no memory, and nothing is drawn or updated."""
 
@@ -377,13 +391,34 @@ class ProbeGraph(Graph):
         return Tensor(np.broadcast_to(np.zeros((), self.dtype), variable.shape), self)
 
 
+PROBES = 64, 128
+"""Two sizes for an open axis, such as the rows of images: where they make a difference, the output is open too."""
+
+
 def probed_shape(layer: Layer, input_shape: Any) -> Any:
-    """The output shape of a layer, from one call on zeros; ValueError where the batch axis does not stay in front."""
+    """The output shape of a layer, from a call on zeros; ValueError where the batch axis does not stay in front.
+
+    Where sizes are open there are two calls, and the output's axes that differ are open.
+    """
+    found = probe(layer, input_shape, PROBES[0])
+    if None not in flat(input_shape):
+        return found
+    again = probe(layer, input_shape, PROBES[1])
+    return list(map(common, found, again)) if isinstance(found, list) else common(found, again)
+
+
+def common(a: Shape, b: Shape) -> Shape:
+    """The sizes that two shapes share, None for the others."""
+    return tuple(m if m == n else None for m, n in zip(a, b, strict=True))  # type: ignore[misc]
+
+
+def probe(layer: Layer, input_shape: Any, size: int) -> Any:
+    """The output shape for inputs whose open axes have this size."""
     graph = ProbeGraph()
     graph.root = layer
     many = isinstance(input_shape, list)
     shapes = input_shape if many else [input_shape]
-    zeros = [graph.tensor(np.zeros((1, *(n or 1 for n in shape))), dtype=layer.input_dtype) for shape in shapes]
+    zeros = [graph.tensor(np.zeros((1, *(n or size for n in shape))), dtype=layer.input_dtype) for shape in shapes]
     output = layer.forward(zeros if many else zeros[0])
     results = list(output) if isinstance(output, (list, tuple)) else [output]
     for y in results:

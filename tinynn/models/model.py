@@ -203,9 +203,6 @@ class Model(Layer):
             self.name_variables()
         return shape
 
-    def shape_for(self, input_shape: Any) -> Any:
-        return self.output_shape if open_fit(input_shape, self.built_for) else super().shape_for(input_shape)
-
     # -- backend -----------------------------------------------------------------------------------------------------
 
     @property
@@ -490,15 +487,3 @@ def output_activation(layer: Layer) -> str | None:
     if activation is None:
         return "linear"
     return activation if isinstance(activation, str) and activation != "unknown" else None
-
-
-def open_fit(shape: Any, built_for: Any) -> bool:
-    """Whether a shape fits one in which None stands for any size."""
-    if isinstance(shape, list) or isinstance(built_for, list):
-        return (
-            isinstance(shape, list)
-            and isinstance(built_for, list)
-            and len(shape) == len(built_for)
-            and all(open_fit(a, b) for a, b in zip(shape, built_for, strict=True))
-        )
-    return len(shape) == len(built_for) and all(b in (None, a) for a, b in zip(shape, built_for, strict=True))
