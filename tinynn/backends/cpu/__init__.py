@@ -13,6 +13,7 @@ from tinynn.backends.cpu import (  # noqa: F401
     batchnorm,
     compiling,
     conv2d,
+    convblock,
     dense,
     dropout,
     layernorm,
@@ -20,7 +21,7 @@ from tinynn.backends.cpu import (  # noqa: F401
     optimizers,
     softmax,
 )
-from tinynn.backends.reference import convblock, pool2d
+from tinynn.backends.reference import pool2d
 
 backend = Backend(
     name="cpu",

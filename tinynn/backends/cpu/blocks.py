@@ -16,11 +16,15 @@ from .direct import FLOAT
 from .images import (
     DOUBLE,
     activate_block,
+    add_sums,
     channel_sums_block,
     gradient_block,
     moments_block,
+    norm_block,
+    norm_sums_block,
     pad_block,
     pool_block,
+    pooled_sums_block,
     unpool_block,
     zero_borders,
     zero_row,
@@ -53,8 +57,14 @@ BACKWARD = named("""
     pool_rows pool_columns KH KW SH SW pool_top pool_left
     weights weights_shape dW dW_bytes db inputs inputs_shape dx dx_image dx_row accumulates work_place
 """)
+NORM = named("""
+    images per_block blocks pieces y y_image y_row OH OW O norm kind
+    z z_image z_row dz dz_image dz_row place place_image place_row
+    pool_rows pool_columns KH KW SH SW pool_top pool_left sums
+""")
 load_forward = make_load_ints(len(FORWARD))
 load_backward = make_load_ints(len(BACKWARD))
+load_norm = make_load_ints(len(NORM))
 
 
 def job(fields, values):
@@ -178,4 +188,55 @@ def backward_tasks(first, last, job, work):
                 else:
                     call_block(inputs, inputs_shape, count, H, corner, target_image, target, dx_image,
                                work + work_place, 0)  # fmt: skip
+    restore_denormals(previous)
+
+
+@entry_point(ENTRY)
+def normalize_tasks(first, last, job, work):
+    """z = activation of the normalized y, pooled where there is a pool, for the blocks with numbers first .. last-1."""
+    (images, per_block, _, _, y, y_image, y_row, OH, OW, O, norm, kind, z, z_image, z_row, _, _, _,
+     place, place_image, place_row, pool_rows, pool_columns, KH, KW, SH, SW, pool_top, pool_left,
+     _) = load_norm(job)  # fmt: skip
+    previous = flush_denormals()
+    for block in range(first, last):
+        n = block * per_block
+        count, place_here = min(per_block, images - n), place
+        if place:
+            place_here += n * place_image
+        if pool_rows:
+            pool_block(y + n * y_image, y_image, y_row, z + n * z_image, z_image, z_row, place_here, place_image,
+                       place_row, count, pool_rows, pool_columns, OH, OW, O, KH, KW, SH, SW, pool_top, pool_left,
+                       norm, kind, ALPHA)  # fmt: skip
+        else:
+            norm_block(y + n * y_image, y_image, y_row, z + n * z_image, z_image, z_row, count, OH, OW, O, norm, kind,
+                       ALPHA)  # fmt: skip
+    restore_denormals(previous)
+
+
+@entry_point(ENTRY)
+def norm_sums_tasks(first, last, job, work):
+    """Sums of g and of g (y - mean) of each channel, g the gradient of the normalized y: rows of ``sums`` per piece.
+
+    A block is added up in float32, blocks in float64.
+    """
+    (images, per_block, blocks, pieces, y, y_image, y_row, OH, OW, O, norm, kind, z, z_image, z_row, dz, dz_image,
+     dz_row, place, place_image, place_row, pool_rows, pool_columns, KH, KW, SH, SW, pool_top, pool_left,
+     sums) = load_norm(job)  # fmt: skip
+    previous = flush_denormals()
+    zero_row(work, 2 * O)
+    for piece in range(first, last):
+        totals = sums + piece * 2 * O * DOUBLE
+        for block in range(piece * blocks // pieces, (piece + 1) * blocks // pieces):
+            n = block * per_block
+            count = min(per_block, images - n)
+            y_here, z_here, dz_here = y + n * y_image, z + n * z_image, dz + n * dz_image
+            if place:
+                pooled_sums_block(dz_here, dz_image, dz_row, z_here, z_image, z_row, place + n * place_image,
+                                  place_image, place_row, y_here, y_image, y_row, count, pool_rows, pool_columns,
+                                  OH, OW, O, KH, KW, SH, SW, pool_top, pool_left, norm, kind, ALPHA,
+                                  work)  # fmt: skip
+            else:
+                norm_sums_block(dz_here, dz_image, dz_row, z_here, z_image, z_row, y_here, y_image, y_row, count,
+                                OH, OW, O, norm, kind, ALPHA, work)  # fmt: skip
+            add_sums(totals, work, 2 * O)
     restore_denormals(previous)
