@@ -53,6 +53,7 @@ __all__ = [
     "Sequential",
     "Tensor",
     "activations",
+    "applications",
     "callbacks",
     "constraints",
     "data",
@@ -73,11 +74,16 @@ __all__ = [
     "utils",
 ]
 
-LAZY = {"datasets": "tinynn.datasets", "gradcheck": "tinynn.models.gradcheck", "plots": "tinynn.plots"}
+LAZY = {
+    "applications": "tinynn.applications",
+    "datasets": "tinynn.datasets",
+    "gradcheck": "tinynn.models.gradcheck",
+    "plots": "tinynn.plots",
+}
 """Imported at their first use: a script that has its own data should not wait for them."""
 
 if TYPE_CHECKING:
-    from tinynn import datasets, plots
+    from tinynn import applications, datasets, plots
     from tinynn.models import gradcheck
 else:
 

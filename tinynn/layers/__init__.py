@@ -44,6 +44,7 @@ from tinynn.layers.pooling import (
     MaxPooling2D,
 )
 from tinynn.layers.reshape import Permute, RepeatVector, Reshape
+from tinynn.layers.shortcut import PaddedShortcut
 
 __all__ = [
     "Activation",
@@ -79,6 +80,7 @@ __all__ = [
     "Multiply",
     "Normalization",
     "PReLU",
+    "PaddedShortcut",
     "Permute",
     "ReLU",
     "RepeatVector",
