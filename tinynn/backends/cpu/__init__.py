@@ -19,9 +19,9 @@ from tinynn.backends.cpu import (  # noqa: F401
     layernorm,
     memory,
     optimizers,
+    pool2d,
     softmax,
 )
-from tinynn.backends.reference import pool2d
 
 backend = Backend(
     name="cpu",

@@ -281,9 +281,10 @@ def pool_windows(y, y_image, y_row, z, z_image, z_row, place, place_image, place
             for j in range(out_columns):
                 first_b, last_b = max(0, left - j * SW), min(KW, columns + left - j * SW)
                 corner = y + image * y_image + (i * SH - top) * y_row + (j * SW - left) * step
+                first = min(first_a, KH - 1) * KW + min(first_b, KW - 1)
                 for c in range(0, C, LANES):
                     lanes, at = C - c, c * FLOAT
-                    m, n = broadcast(-INFINITY), broadcast(first_a * KW + first_b)
+                    m, n = broadcast(-INFINITY), broadcast(first)
                     for a in range(first_a, last_a):
                         for b in range(first_b, last_b):
                             v = load_part(corner + a * y_row + b * step + at, lanes)
@@ -302,13 +303,14 @@ def pool_block(y, y_image, y_row, z, z_image, z_row, place, place_image, place_r
                rows, columns, C, KH, KW, SH, SW, top, left, norm, kind, alpha):  # fmt: skip
     """z = f(the largest v of each window); place as above, or address 0: not wanted.
 
+    For a strip of z that begins at row i of the whole, all that changes is `z`, `place`, and `top`, less by i SH.
     f comes last, since it rises: where relu makes all of a window 0, place is still that of the largest v.
     """
     floor = floor_of(kind)
-    if (KH == 2 and KW == 2 and SH == 2 and SW == 2 and top == 0 and left == 0
-            and 2 * out_rows <= rows and 2 * out_columns <= columns):  # fmt: skip
-        pool_pairs(y, y_image, y_row, z, z_image, z_row, place, place_image, place_row, images, out_rows, out_columns,
-                   C, norm, floor)  # fmt: skip
+    if (KH == 2 and KW == 2 and SH == 2 and SW == 2 and top <= 0 and left == 0
+            and 2 * out_rows - top <= rows and 2 * out_columns <= columns):  # fmt: skip
+        pool_pairs(y - top * y_row, y_image, y_row, z, z_image, z_row, place, place_image, place_row,
+                   images, out_rows, out_columns, C, norm, floor)  # fmt: skip
     else:
         pool_windows(y, y_image, y_row, z, z_image, z_row, place, place_image, place_row, images, out_rows,
                      out_columns, rows, columns, C, KH, KW, SH, SW, top, left, norm, floor)  # fmt: skip
@@ -434,14 +436,17 @@ def unpool_block(dz, dz_image, dz_row, z, z_image, z_row, place, place_image, pl
     """dy = dz f'(z) at its place, 0 elsewhere, summed over the windows; and on through the norm where there is one.
 
     dy and y are rows x columns, all of dy is written; the rest is out_rows x out_columns. z is not looked at where f
-    is linear, y without a norm.
+    is linear, y without a norm. For a strip of dy that begins at row i of the whole, `dy` and `y` begin there, `rows`
+    is that of the strip, and `top` is more by i.
     """
     # What the pairs of the fast path cover, from the first row and column on.
     paired_rows, paired_columns = 0, 0
-    if KH == 2 and KW == 2 and SH == 2 and SW == 2 and top == 0 and left == 0:
-        paired_rows, paired_columns = min(out_rows, rows // 2), min(out_columns, columns // 2)
-        unpool_pairs(dz, dz_image, dz_row, z, z_image, z_row, place, place_image, place_row, y, y_image, y_row,
-                     dy, dy_image, dy_row, images, paired_rows, paired_columns, C, norm, kind, alpha)  # fmt: skip
+    if KH == 2 and KW == 2 and SH == 2 and SW == 2 and top % 2 == 0 and left == 0:
+        i = top // 2  # of the first pair
+        paired_rows, paired_columns = max(0, min(out_rows - i, rows // 2)), min(out_columns, columns // 2)
+        unpool_pairs(dz + i * dz_row, dz_image, dz_row, z + i * z_row, z_image, z_row,
+                     place + i * place_row, place_image, place_row, y, y_image, y_row, dy, dy_image, dy_row,
+                     images, paired_rows, paired_columns, C, norm, kind, alpha)  # fmt: skip
     for part in range(2):  # the columns to the right, then the rows below
         first_row, last_row = (0, 2 * paired_rows) if part == 0 else (2 * paired_rows, rows)
         first_column = 2 * paired_columns if part == 0 else 0
