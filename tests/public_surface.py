@@ -56,10 +56,18 @@ model.compile(loss="categorical_crossentropy", optimizer="sgd", metrics=["acc"])
 assert model.metrics_names == ["loss", "acc"]
 
 from tinynn.compat.keras.layers.core import Activation, Dense  # noqa: E402
+from tinynn.compat.keras.layers.merge import add, concatenate  # noqa: E402
+from tinynn.compat.keras.layers.pooling import GlobalAveragePooling2D, MaxPooling2D  # noqa: E402
 from tinynn.compat.keras.models import Sequential as OldSequential  # noqa: E402
 from tinynn.compat.keras.optimizers import SGD  # noqa: E402
 from tinynn.compat.keras.utils.np_utils import to_categorical  # noqa: E402
 
 assert (Dense, OldSequential, SGD, to_categorical) == (L.Dense, Sequential, optim.SGD, utils.to_categorical)
 assert Activation is L.Activation
+
+images = Input((32, 32, 3))
+x = MaxPooling2D(pool_size=(2, 2), strides=2, padding="same")(images)
+x = concatenate([add([x, x]), L.AveragePooling2D()(images)])
+assert Model(images, GlobalAveragePooling2D()(x)).output_shape == (6,)
+assert L.MaxPool2D is MaxPooling2D
 assert nn.optimizers.schedules.ExponentialDecay is nn.schedules.ExponentialDecay

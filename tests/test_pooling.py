@@ -277,6 +277,29 @@ def test_kerass_names_defaults_and_orders() -> None:
     assert model.output_shape == (36,)
 
 
+SAME = {  # (side, size, stride): outputs, before, after
+    (5, 2, 2): (3, 0, 1),
+    (6, 3, 2): (3, 0, 1),
+    (7, 3, 2): (4, 1, 1),
+    (4, 2, 1): (4, 0, 1),
+    (9, 2, 4): (3, 0, 1),
+    (10, 2, 4): (3, 0, 0),
+    (1, 4, 3): (1, 1, 2),
+}
+
+
+@pytest.mark.parametrize("one", SAME)
+@pytest.mark.parametrize("other", SAME)
+def test_same_padding_of_rows_and_columns(one: Any, other: Any) -> None:
+    (rows, *_), (columns, *_) = one, other
+    size, strides = zip(one[1:], other[1:], strict=True)
+    outputs, *padding = zip(SAME[one], SAME[other], strict=True)
+    window = window_on(rows, columns, size, strides, "same")
+    assert window.padding == tuple(zip(*padding, strict=True))
+    assert window.output(rows, columns) == outputs
+    assert L.MaxPooling2D(size, strides, "same")(L.Input((rows, columns, 2))).shape == (*outputs, 2)
+
+
 # -- bad input -------------------------------------------------------------------------------------------------------
 
 BAD: list[tuple[Any, str]] = [

@@ -111,6 +111,9 @@ CASES = [
              expected=shared_out(window_of(name)), reduction=64)
         for name, (x, *_) in SHAPES.items()
     ),
+    Case("max_pool_place_beyond_a_byte", lambda: MaxPool(window_of("place_in_two_bytes")),
+         (constant(0.01 * np.arange(646.0).reshape(1, 19, 17, 2)),),  # the last place is the largest
+         expected=first_largest(window_of("place_in_two_bytes"))),
     *(ties(name, "tied", tied(SHAPES[name][0])) for name in TIED),
     *(ties(name, "zeros", constant(np.zeros(SHAPES[name][0]))) for name in TIED),
     *(nan_ties(name) for name in TIED),
