@@ -3,7 +3,7 @@
 A row is conv(name, (N, H, W, C), (KH, KW), O, ...).
 """
 
-from tests.cases import Case
+from tests.cases import Case, normal
 from tinynn.activation import Activation
 from tinynn.layers.conv2d import Convolve2D
 from tinynn.window import Window, same_padding
@@ -24,7 +24,10 @@ def conv(
     activation: str = "linear",
     bias: bool = True,
 ) -> Case:
-    """One row; the longest sum is that of an output, of an input's gradient, or of the kernel's, over all places."""
+    """One row; the longest sum is that of an output, of an input's gradient, or of the kernel's, over all places.
+
+    The weights are drawn so that outputs are of size 1: a tanh of larger ones would only show their rounding errors.
+    """
     if padding == "same":
         vertical, horizontal = map(same_padding, x[1:3], size, strides, dilation)
         padding = vertical, horizontal
@@ -32,7 +35,7 @@ def conv(
     rows, columns = window.output(x[1], x[2])
     area = size[0] * size[1]
     longest = max(area * x[3] // groups, area * filters // groups, x[0] * rows * columns)
-    W = (*size, x[3] // groups, filters)
+    W = normal((*size, x[3] // groups, filters), scale=(area * x[3] // groups) ** -0.5)
     return Case(
         f"conv2d_{name}",
         lambda: Convolve2D(window, groups, Activation(activation)),
