@@ -1,4 +1,4 @@
-"""Fused blocks: with and without norm, activation, pool and bias; channels that meet every algorithm of the cpu backend.
+"""Fused blocks: with and without norm, activation, pool and bias; channels that meet every algorithm of cpu.
 
 A row is block(name, (N, H, W, C), (KH, KW), O, ...).
 """

@@ -57,5 +57,7 @@ class ConvBlock(Function):
         gradients = graph.gradients(self)
         dx, dW, *dlearned = gradients
         db, dgamma, dbeta = self.spread(dlearned)
-        graph.backend.convblock.backward(dx, dW, db, dgamma, dbeta, dz, *self.saved, self.block)
+        x, W, z, place, y, mean, rstd, gamma = self.saved
+        kernels = graph.backend.convblock
+        kernels.backward(dx, dW, db, dgamma, dbeta, dz, x, W, z, place, y, mean, rstd, gamma, self.block)
         return gradients

@@ -115,8 +115,9 @@ def forward_tasks(first, last, job, work):
             if place:
                 place_here = place + n * place_image + k * place_row
             pool_block(target, target_image, y_row, z + n * z_image + k * z_row, z_image, z_row,
-                       place_here, place_image, place_row, count, min(strip_rows // SH, pool_rows - k), pool_columns,
-                       rows, OW, O, KH, KW, SH, SW, pool_top, pool_left, np.int64(0), kind, ALPHA)  # fmt: skip
+                       place_here, place_image, place_row, count, min((strip_rows + SH - 1) // SH, pool_rows - k),
+                       pool_columns, rows, OW, O, KH, KW, SH, SW, pool_top, pool_left, np.int64(0), kind,
+                       ALPHA)  # fmt: skip
         elif kind:
             activate_block(target, target_image, y_row, count, rows, OW, O, kind, ALPHA)
         if means:
