@@ -58,6 +58,7 @@ class Block:
         plan[:9] = 3, 3, self.C, self.O, 1, 1, 1, 1, 1
         plan[9:14] = x.strides[1], x.strides[2], self.columns, y.strides[1], y.strides[2]
         plan[14:17] = 0 if U is None else U.ctypes.data, 0 if bias is None else bias.ctypes.data, floor
+        plan[17] = winograd.group_tiles(self.C, self.O, self.m)
         BLOCK(function())(plan.ctypes.data, self.images, self.rows, x.ctypes.data, x.strides[0],
                           y.ctypes.data, y.strides[0], *addresses)  # fmt: skip
         assert np.all(self.work[-16:] == GUARD), "wrote behind the scratch memory"

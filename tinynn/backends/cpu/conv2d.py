@@ -49,6 +49,8 @@ class Convolution:
         """
         w, C, O = self.window, self.C, self.O
         channels = (O, C) if turned else (C, O)
+        if self.cut.tile:
+            more = (winograd.group_tiles(C, O, self.cut.tile),)
         fields = (
             *w.size,
             *channels,

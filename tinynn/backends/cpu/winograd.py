@@ -19,23 +19,15 @@ from itertools import combinations
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import njit, types
 from numba.extending import intrinsic
 
-from . import threads
-from .microkernel import (
-    BYTES,
-    INT,
-    Vectors,
-    call_range,
-    emit_loop,
-    make_copy,
-    make_load_ints,
-    make_product,
-    make_transpose,
-    store_float,
-)
-from .simd import BLOCK, compiled, entry_point, with_signature
+from . import tasks
+from .images import copy_row, zero_row
+from .microkernel import BYTES, Vectors, make_load_ints, make_product, make_transpose
+from .processor import GROUP_BYTES
+from .simd import BLOCK, entry_point
+from .vectors import load, store
 
 LANES = BLOCK.lanes
 PANEL = BLOCK.columns
@@ -44,19 +36,18 @@ CHANNELS = 16
 """C and O are multiples of this: of the lanes at every width."""
 EVEN = max(rows for rows in (4, 8, 16) if rows <= HIGH)
 """Height of the blocks of dU: a divisor of CHANNELS."""
-GROUP_BYTES = 400_000
-"""V and M of a group of tiles, in L2 (1 MiB or more) beside U, x and y."""
 FEWEST_TILES, MOST_TILES = 24, 96
 """In a group. Multiples of HIGH at every width; below, a product is too short for what it reads of U."""
-PLAN_FIELDS = 20
+PLAN_FIELDS = 18
+"""As in direct.py, and the last one is ``group_tiles``."""
 VECTOR = BYTES * LANES
 SUM_TASK = 256
 """Numbers of a plane of dU that are summed and transformed at once: a divisor of C O."""
 SUM_PLANE = BYTES * (SUM_TASK + CHANNELS)
-WORK_NUMBERS = 36 * SUM_PLANE // BYTES
+WORK_BYTES = 36 * SUM_PLANE
 """Of each thread: the sums of F(4x4), or nine squares of LANES x LANES."""
-PARALLEL_FROM = 100_000
-"""Numbers in U or dU from which on several threads transform them."""
+SERIAL_BELOW = 250_000
+"""Numbers in U or dU below which one thread transforms them."""
 
 # -- the transforms --------------------------------------------------------------------------------------------------
 
@@ -161,49 +152,11 @@ def make_transform(matrix, output: bool = False):
     return transform
 
 
-def make_sum():
-    """Intrinsic sum(source, stride, pieces, target, count): target = the sum of `pieces` rows of `count` numbers.
-
-    Rows are `stride` bytes apart and added in order; count is a multiple of CHANNELS.
-    """
-    vectors = CHANNELS // LANES
-
-    @intrinsic
-    def sum_rows(typingctx, source, stride, pieces, target, count):
-        def codegen(context, builder, signature, arguments):
-            source, stride, pieces, target, count = arguments
-            v = Vectors(builder, LANES)
-
-            def load_all(address):
-                return [v.load(v.address(address, VECTOR * q)) for q in range(vectors)]
-
-            def add_row(values):
-                address, *totals = values
-                totals = [builder.fadd(total, x) for total, x in zip(totals, load_all(address), strict=True)]
-                return [builder.add(address, stride), *totals]
-
-            def column(values):
-                source, target = values
-                carried = [ir.Constant(INT, 1), builder.add(source, stride), *load_all(source)]
-                for q, total in enumerate(emit_loop(builder, pieces, 1, carried, add_row)[2:]):
-                    v.store(total, v.address(target, VECTOR * q))
-                return [v.address(values[0], BYTES * CHANNELS), v.address(values[1], BYTES * CHANNELS)]
-
-            emit_loop(builder, count, CHANNELS, [ir.Constant(INT, 0), source, target], column)
-            return context.get_dummy_value()
-
-        return types.void(*[types.int64] * 5), codegen
-
-    return sum_rows
-
-
 input_2, input_4 = make_transform(B2), make_transform(B4)
 output_2, output_4 = make_transform(A2, output=True), make_transform(A4, output=True)
 gradient_2, gradient_4 = make_transform(_transposed(A2)), make_transform(_transposed(A4))
 weights_2, weights_4 = make_transform(G2), make_transform(G4)
 finish_2, finish_4 = make_transform(_transposed(G2)), make_transform(_transposed(G4))
-sum_rows = make_sum()
-copy_vectors = make_copy(1, masked=False)
 transpose_square = make_transpose()
 load_plan = make_load_ints(PLAN_FIELDS)
 load_five = make_load_ints(5)
@@ -217,30 +170,22 @@ columns_slim = make_product(EVEN, 1, rows_adjacent=True)
 # -- groups of tiles -------------------------------------------------------------------------------------------------
 
 # The functions below are compiled into each entry point, for one transform each: no cache of their own.
-inside = njit(error_model="numpy")
+helper = njit(error_model="numpy")
 
 
-@inside
 def group_tiles(C, O, m):
-    """Tiles in a group, by shape alone."""
+    """Tiles in a group: by the shape, and by the L2 cache of this processor (so it is told, and not compiled in)."""
     tiles = GROUP_BYTES // (BYTES * (m + 2) ** 2 * (C + O))
-    return max(FEWEST_TILES, min(MOST_TILES, tiles // FEWEST_TILES * FEWEST_TILES))
+    return max(FEWEST_TILES, min(MOST_TILES, tiles // HIGH * HIGH))
 
 
-@inside
+@helper
 def plane_bytes(tiles, channels):
     """From V[e] to V[e + 1]: an odd number of rows, so that planes do not compete for the sets of a cache."""
     return (tiles + 1) * BYTES * channels
 
 
-@inside
-def clear(target, count):
-    """`count` zeros."""
-    for i in range(count):
-        store_float(np.float32(0), target + BYTES * i)
-
-
-@inside
+@helper
 def gather(transform, m, tile, tiles, source, image, row, pixel, rows, columns, channels, target, plane, spare):
     """Transform `tiles` tiles, from number `tile` on, of images of rows x columns: target[e, tile, channel].
 
@@ -254,11 +199,10 @@ def gather(transform, m, tile, tiles, source, image, row, pixel, rows, columns, 
         place, place_row, place_pixel = corner, row, pixel
         if high < m or wide < m:
             place, place_row, place_pixel = spare, m * BYTES * channels, BYTES * channels
-            clear(spare, m * m * channels)
+            zero_row(spare, m * m * channels)
             for a in range(high):
                 for b in range(wide):
-                    copy_vectors(corner + a * row + b * pixel, VECTOR, spare + a * place_row + b * place_pixel, VECTOR,
-                                 channels // LANES, LANES)  # fmt: skip
+                    copy_row(corner + a * row + b * pixel, spare + a * place_row + b * place_pixel, channels)
         for c in range(0, BYTES * channels, VECTOR):
             transform(
                 place + c, place_row, place_pixel, target + t * BYTES * channels + c, plane * (m + 2), plane, 0, 0
@@ -270,7 +214,7 @@ def gather(transform, m, tile, tiles, source, image, row, pixel, rows, columns, 
                 n, i = n + 1, 0
 
 
-@inside
+@helper
 def scatter(
     transform, m, tile, tiles, source, plane, channels, y, image, row, pixel, rows, columns, bias, floor, spare
 ):
@@ -289,8 +233,7 @@ def scatter(
         if high < m or wide < m:
             for a in range(high):
                 for b in range(wide):
-                    copy_vectors(spare + a * place_row + b * place_pixel, VECTOR, corner + a * row + b * pixel, VECTOR,
-                                 channels // LANES, LANES)  # fmt: skip
+                    copy_row(spare + a * place_row + b * place_pixel, corner + a * row + b * pixel, channels)
         j += 1
         if j == across:
             i, j = i + 1, 0
@@ -298,7 +241,7 @@ def scatter(
                 n, i = n + 1, 0
 
 
-@inside
+@helper
 def multiply(tiles, C, O, V, U, M):
     """M = V U for one e. U lies in panels of PANEL columns (the last may be LANES wide), each C rows.
 
@@ -324,19 +267,19 @@ def multiply(tiles, C, O, V, U, M):
                 t += MIDDLE
 
 
-@inside
+@helper
 def forward(m, transform_input, transform_output, plan, images, rows, x, x_image, y, y_image, work):
     """y = conv(x) + bias of a block, group by group."""
-    (_, _, C, O, _, _, _, _, _, x_row, x_pixel, columns, y_row, y_pixel, U, bias, floor, _, _, _) = load_plan(plan)
+    (_, _, C, O, _, _, _, _, _, x_row, x_pixel, columns, y_row, y_pixel, U, bias, floor, size) = load_plan(plan)
     down, across = -(-rows // m), -(-columns // m)
-    total, size = images * down * across, group_tiles(C, O, m)
+    total = images * down * across
     v_plane, m_plane = plane_bytes(size, C), plane_bytes(size, O)
     zeros, spare = work, work + BYTES * O
     V = spare + m * m * BYTES * O
     M = V + (m + 2) ** 2 * v_plane
     if bias == 0:
         bias = zeros
-        clear(zeros, O)
+        zero_row(zeros, O)
     for tile in range(0, total, size):
         tiles = min(size, total - tile)
         gather(transform_input, m, tile, tiles, x, x_image, x_row, x_pixel, down * m, across * m, C, V, v_plane, spare)
@@ -346,12 +289,12 @@ def forward(m, transform_input, transform_output, plan, images, rows, x, x_image
                 bias, floor, spare)  # fmt: skip
 
 
-@inside
+@helper
 def weights(m, transform_input, transform_gradient, plan, images, rows, x, x_image, dy, dy_image, dU, work):
     """dU[e] += V[e]' D[e] of a block, group by group."""
-    (_, _, C, O, _, _, _, _, _, x_row, x_pixel, columns, dy_row, dy_pixel, _, _, _, _, _, _) = load_plan(plan)
+    (_, _, C, O, _, _, _, _, _, x_row, x_pixel, columns, dy_row, dy_pixel, _, _, _, size) = load_plan(plan)
     down, across = -(-rows // m), -(-columns // m)
-    total, size = images * down * across, group_tiles(C, O, m)
+    total = images * down * across
     v_plane, d_plane = plane_bytes(size, C), plane_bytes(size, O)
     V = work + m * m * BYTES * max(C, O)
     D = V + (m + 2) ** 2 * v_plane
@@ -400,7 +343,7 @@ def weights_block_4(plan, images, rows, x, x_image, dy, dy_image, dU, work):
 
 def work_bytes(C, O, m):
     """Scratch memory that a block of C channels and O outputs needs, for any number of images and rows."""
-    tiles = group_tiles.py_func(C, O, m)
+    tiles = group_tiles(C, O, m)
     planes = plane_bytes.py_func(tiles, C) + plane_bytes.py_func(tiles, O)
     return (m + 2) ** 2 * planes + (m * m + 1) * BYTES * max(C, O)
 
@@ -413,7 +356,7 @@ def packed_size(C, O, m):
     return (m + 2) ** 2 * C * O
 
 
-@inside
+@helper
 def transform_rows(m, transform, first, last, plan, work):
     """Rows of U, CHANNELS of them for each task, in the panels that `multiply` reads."""
     U, W, C, O, flipped = load_five(plan)
@@ -437,11 +380,20 @@ def transform_rows(m, transform, first, last, plan, work):
                           0, 0)  # fmt: skip
 
 
-@inside
+@helper
+def sum_rows(source, stride, pieces, target, count):
+    """The sum of `pieces` rows of `count` numbers, `stride` bytes apart, in order."""
+    for i in range(0, BYTES * count, VECTOR):
+        total = load(source + i)
+        for piece in range(1, pieces):
+            total = total + load(source + i + piece * stride)
+        store(total, target + i)
+
+
+@helper
 def finish_numbers(m, transform, first, last, plan, work):
     """SUM_TASK numbers of each of the nine taps of dW for each task."""
-    dW, dU, pieces, plane, _ = load_five(plan)
-    E = (m + 2) ** 2
+    dW, dU, pieces, plane, E = load_five(plan)  # E from there, so that LLVM does not unroll its loop
     for i in range(first * BYTES * SUM_TASK, last * BYTES * SUM_TASK, BYTES * SUM_TASK):
         source, step = dU + i, plane
         if pieces > 1:
@@ -472,39 +424,6 @@ def finish_numbers_4(first, last, plan, work):
     finish_numbers(4, finish_4, first, last, plan, work)
 
 
-TASKS = types.int64, types.Array(types.int64, 1, "C"), types.Array(types.float32, 2, "C"), types.int64
-
-
-@with_signature(*TASKS)
-@compiled()
-def run_serial(function, plan, work, tasks):
-    call_range(function, 0, tasks, np.int64(plan.ctypes.data), np.int64(work.ctypes.data))
-
-
-@with_signature(*TASKS)
-@compiled(parallel=True)
-def run_parallel(function, plan, work, tasks):
-    plan_place, work_place, stride, workers = (
-        np.int64(plan.ctypes.data),
-        np.int64(work.ctypes.data),
-        work.strides[0],
-        len(work),
-    )
-    for worker in prange(workers):
-        w = np.int64(worker)  # prange counts in uint64
-        call_range(function, w * tasks // workers, (w + 1) * tasks // workers, plan_place, work_place + w * stride)
-
-
-def _run(function, fields, tasks, numbers):
-    """Tasks 0 .. tasks-1 of an entry point, by several threads where there are `numbers` enough."""
-    plan = np.array(fields, np.int64)
-    if not threads.worth_it(numbers, PARALLEL_FROM):
-        run_serial()(function(), plan, np.empty((1, WORK_NUMBERS), np.float32), tasks)
-        return
-    with threads.parallel_region():
-        run_parallel()(function(), plan, np.empty((threads.workers(), WORK_NUMBERS), np.float32), tasks)
-
-
 def transform_weights(U, W, flipped, m):
     """U = G W G' as `forward_block` reads it, for the forward pass or, flipped, for the input gradient.
 
@@ -512,11 +431,13 @@ def transform_weights(U, W, flipped, m):
     """
     _, _, C, O = W.shape
     fields = U.ctypes.data, W.ctypes.data, C, O, flipped
-    _run(transform_rows_2 if m == 2 else transform_rows_4, fields, (O if flipped else C) // CHANNELS, U.size)
+    function, count = transform_rows_2 if m == 2 else transform_rows_4, (O if flipped else C) // CHANNELS
+    tasks.run(function(), count, np.array(fields, np.int64), WORK_BYTES, serial=U.size < SERIAL_BELOW)
 
 
 def finish_weights(dW, dU, m):
     """dW = G' (sum over p of dU[p]) G: dW (3, 3, C, O), dU (pieces, E, C, O), pieces added in order."""
     _, _, C, O = dW.shape
-    fields = dW.ctypes.data, dU.ctypes.data, len(dU), C * O * BYTES, 0
-    _run(finish_numbers_2 if m == 2 else finish_numbers_4, fields, C * O // SUM_TASK, dU.size)
+    fields = dW.ctypes.data, dU.ctypes.data, len(dU), C * O * BYTES, (m + 2) ** 2
+    function, count = finish_numbers_2 if m == 2 else finish_numbers_4, C * O // SUM_TASK
+    tasks.run(function(), count, np.array(fields, np.int64), WORK_BYTES, serial=dU.size < SERIAL_BELOW)
