@@ -84,6 +84,15 @@ class Vectors:
         limit = self.builder.insert_element(undefined, count, ir.Constant(ir.IntType(32), 0))
         return self.builder.icmp_signed("<", numbers, self.shuffle(limit, undefined, [0] * self.lanes))
 
+    def prefetch(self, address):
+        """Ask for the cache line at an address, which need not exist."""
+        pointer = ir.IntType(8).as_pointer()
+        number = ir.IntType(32)
+        signature = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
+        function = cgutils.get_or_insert_function(self.builder.module, signature, "llvm.prefetch.p0")
+        read, near, data = (ir.Constant(number, n) for n in (0, 2, 1))
+        self.builder.call(function, [self.builder.inttoptr(address, pointer), read, near, data])
+
     def masked_load(self, address, mask):
         """Lanes outside the mask are zero, and their memory is not touched."""
         pointer = self.type.as_pointer()
@@ -276,16 +285,18 @@ def make_copy(vectors: int, masked: bool, lanes: int = BLOCK.lanes):
 def make_dots(rows: int, columns: int, lanes: int = BLOCK.lanes):
     """Micro-kernel for narrow C: rows x columns dot products, vectors along the depth, so that no lane is idle.
 
-    dots(a, a_stride, last_row, b, b_stride, last_column, depth, result): row r of A and column q of B lie along the
-    depth at a + r * a_stride and b + q * b_stride; numbers beyond last_row or last_column repeat the last one, so
-    nothing outside is read. result: rows x columns numbers side by side (room for a vector more).
+    dots(a, a_stride, last_row, b, b_stride, last_column, depth, result, ahead): row r of A and column q of B lie along
+    the depth at a + r * a_stride and b + q * b_stride; numbers beyond last_row or last_column repeat the last one, so
+    nothing outside is read. result: rows x columns numbers side by side (room for a vector more). Meanwhile two rows
+    of A, from the address `ahead` on, are brought into L2: rows from memory come in time, which takes a third off a
+    product of 100 x 784 with 784 x 10.
     Every dot product is `lanes` chains of multiply-adds, then pairwise sums.
     """
 
     @intrinsic
-    def dots(typingctx, a, a_stride, last_row, b, b_stride, last_column, depth, result):
+    def dots(typingctx, a, a_stride, last_row, b, b_stride, last_column, depth, result, ahead):
         def codegen(context, builder, signature, arguments):
-            a, a_stride, last_row, b, b_stride, last_column, depth, result = arguments
+            a, a_stride, last_row, b, b_stride, last_column, depth, result, ahead = arguments
             v = Vectors(builder, lanes)
 
             def starts(base, stride, last, count):
@@ -301,8 +312,12 @@ def make_dots(rows: int, columns: int, lanes: int = BLOCK.lanes):
                     v.multiply_add(of_a[r], of_b[q], sums[r * columns + q]) for r in range(rows) for q in range(columns)
                 ]
 
+            coming = [v.address(ahead, 0, (r, a_stride)) for r in range(2)]
+
             def body(values):
                 offset, *sums = values
+                for start in coming:
+                    v.prefetch(builder.add(start, offset))
                 return [builder.add(offset, _int(BYTES * lanes)), *step(offset, sums, v.load)]
 
             start = [_int(0), _int(0), *[v.zero] * (rows * columns)]
@@ -320,7 +335,7 @@ def make_dots(rows: int, columns: int, lanes: int = BLOCK.lanes):
                 v.store(group[0], v.address(result, BYTES * first))
             return context.get_dummy_value()
 
-        return _signature(8), codegen
+        return _signature(9), codegen
 
     return dots
 
@@ -447,6 +462,38 @@ def make_load_ints(count: int):
         return types.UniTuple(types.int64, count)(types.int64), codegen
 
     return load
+
+
+@intrinsic
+def load_int(typingctx, address):
+    """The int64 at an address."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.load(builder.inttoptr(arguments[0], INT.as_pointer()), align=8)
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
+def store_int(typingctx, value, address):
+    """Write an int64 to an address."""
+
+    def codegen(context, builder, signature, arguments):
+        builder.store(arguments[0], builder.inttoptr(arguments[1], INT.as_pointer()), align=8)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+@intrinsic
+def take(typingctx, address, count):
+    """Add `count` to the int64 at an address and return what was there: no two threads are given the same number."""
+
+    def codegen(context, builder, signature, arguments):
+        place = builder.inttoptr(arguments[0], INT.as_pointer())
+        return builder.atomic_rmw("add", place, arguments[1], "monotonic")
+
+    return types.int64(types.int64, types.int64), codegen
 
 
 @intrinsic

@@ -70,7 +70,10 @@ WIDTH = _chosen_width()
 BLOCK = BLOCKS[WIDTH]
 
 
-GENERATORS = ("simd.py", "microkernel.py", "vectors.py", "images.py")
+GENERATORS = (
+    *("simd.py", "microkernel.py", "vectors.py", "images.py"),
+    *("plan.py", "packing.py", "sums.py", "tasks.py"),
+)
 """Files whose functions are compiled into the kernels of other files."""
 
 

@@ -1,5 +1,7 @@
 """Hands numbered tasks to the threads: task k is the same work whoever does it, so results have the same bytes.
 
+A thread that is free takes the next task: one that wakes late, or shares its core with another process, does less.
+
 A job is a list of int64 (addresses, sizes, strides) that an entry point reads for itself; see conv2d.py.
 """
 
@@ -9,7 +11,7 @@ import numpy as np
 from numba import prange, types
 
 from . import threads
-from .microkernel import call_range
+from .microkernel import call_range, store_int, take
 from .simd import compiled, with_signature
 
 NUMBER = types.int64
@@ -22,12 +24,34 @@ def tasks_serial(function, count, job, work):
     call_range(function, 0, count, job, work)
 
 
-@with_signature(NUMBER, NUMBER, NUMBER, NUMBER, NUMBER, NUMBER)
+PLAN_NUMBERS = 64
+"""Room for so many int64 is in the workspace's plan; behind it, in a cache line of its own, is the counter of tasks."""
+
+
+@compiled()
+def start_counting(plan):
+    """The address of the counter of a plan, which is set to 0."""
+    counter = plan + 8 * PLAN_NUMBERS
+    store_int(0, counter)
+    return counter
+
+
+@compiled()
+def do_tasks(function, count, plan, work, counter):
+    """A thread's share: task after task, until none is left."""
+    while True:
+        task = take(counter, 1)
+        if task >= count:
+            break
+        call_range(function, task, task + 1, plan, work)
+
+
+@with_signature(NUMBER, NUMBER, NUMBER, NUMBER, NUMBER, NUMBER, NUMBER)
 @compiled(parallel=True)
-def tasks_parallel(function, count, job, work, work_stride, workers):
+def tasks_parallel(function, count, job, work, work_stride, workers, plan):
+    counter = start_counting(plan)
     for worker in prange(workers):
-        w = np.int64(worker)  # prange counts in uint64, and uint64 with int64 would make float64
-        call_range(function, w * count // workers, (w + 1) * count // workers, job, work + w * work_stride)
+        do_tasks(function, count, job, work + np.int64(worker) * work_stride, counter)
 
 
 class _Workspace(threading.local):
@@ -35,28 +59,38 @@ class _Workspace(threading.local):
 
     def __init__(self):
         self.memory = np.empty(0, np.uint8)
+        self.place = self.size = 0
+        self.numbers = np.empty(PLAN_NUMBERS + 24, np.int64)
+        self.plan = self.numbers.ctypes.data + -self.numbers.ctypes.data % 64
+        """Address of a plan and the counter behind it."""
 
     def address(self, size: int) -> int:
         """Of at least so many bytes, at a 64-byte boundary."""
-        if self.memory.size < size + 64:
+        if self.size < size:
             self.memory = np.empty(size + 64, np.uint8)
-        place = self.memory.ctypes.data
-        return place + -place % 64
+            self.place, self.size = self.memory.ctypes.data, size
+            self.place += -self.place % 64
+        return self.place
 
 
-_workspace = _Workspace()
+workspace = _Workspace()
+
+
+def stride_of(work_bytes: int) -> int:
+    """From one thread's scratch to the next: they never begin at the same place of a page, where they would compete
+    for the same sets of a cache."""
+    return -(-work_bytes // PAGE) * PAGE + 64
 
 
 def run(function: int, count: int, job: np.ndarray, work_bytes: int, serial: bool = False) -> None:
-    """Do tasks 0 .. count-1 of an entry point ``void(first, last, job, work)``, each thread with scratch of its own.
-
-    The scratch of two threads never begins at the same place of a page, so that they do not compete for cache sets.
-    """
+    """Do tasks 0 .. count-1 of an entry point ``void(first, last, job, work)``, each thread with scratch of its own."""
+    space = workspace
     workers = 1 if serial else min(threads.get_num_threads(), count)
     if workers == 1:
-        tasks_serial()(function, count, job.ctypes.data, _workspace.address(work_bytes))
+        tasks_serial()(function, count, job.ctypes.data, space.address(work_bytes))
         return
-    stride = -(-work_bytes // PAGE) * PAGE + 64
+    stride = stride_of(work_bytes)
     with threads.parallel_region():
         workers = threads.workers()
-        tasks_parallel()(function, count, job.ctypes.data, _workspace.address(workers * stride), stride, workers)
+        place = space.address(workers * stride)
+        tasks_parallel()(function, count, job.ctypes.data, place, stride, workers, space.plan)
