@@ -395,38 +395,50 @@ def unpool_pairs(dz, dz_image, dz_row, z, z_image, z_row, place, place_image, pl
 
 
 @compiled()
+def norm_share(y, dy, columns, C, norm):
+    """dy = q (y - mean) + r of a row: what does not depend on the gradient."""
+    step = C * FLOAT
+    for c in range(0, C, LANES):
+        lanes, p = C - c, c * FLOAT
+        mean = load_part(norm + p, lanes)
+        q, r = load_part(norm + 3 * step + p, lanes), load_part(norm + 4 * step + p, lanes)
+        for _ in range(columns):
+            store_part(multiply_add(q, load_part(y + p, lanes) - mean, r), dy + p, lanes)
+            p += step
+
+
+@compiled()
 def unpool_windows(dz, dz_image, dz_row, z, z_image, z_row, place, place_image, place_row, y, y_image, y_row,
                    dy, dy_image, dy_row, images, first_row, last_row, first_column, last_column, out_rows, out_columns,
                    C, KH, KW, SH, SW, top, left, norm, kind, alpha):  # fmt: skip
-    """`unpool_block` for any window, in the rows and columns first .. last-1 of dy.
-
-    Every number of dy gathers from the windows that it is in, in order: so nothing is written twice.
-    """
+    """`unpool_block` for any window, in the rows and columns first .. last-1 of dy: each row gathers from all windows
+    that it is in, one column of the window after the other."""
     step, floor, slope, zero = C * FLOAT, floor_of(kind), broadcast(alpha), broadcast(0.0)
     for image in range(images):
         for i in range(first_row, last_row):
-            first_i, last_i = max(0, (i + top - KH + SH) // SH), min(out_rows, (i + top) // SH + 1)
-            for j in range(first_column, last_column):
-                first_j, last_j = max(0, (j + left - KW + SW) // SW), min(out_columns, (j + left) // SW + 1)
-                for c in range(0, C, LANES):
-                    lanes, at = C - c, c * FLOAT
-                    total = zero
-                    for k in range(first_i, last_i):
-                        for m in range(first_j, last_j):
-                            g = load_part(dz + image * dz_image + k * dz_row + m * step + at, lanes)
+            to_dy, start = dy + image * dy_image + i * dy_row, first_column * step
+            if norm == 0:
+                zero_row(to_dy + start, (last_column - first_column) * C)
+            else:
+                norm_share(y + image * y_image + i * y_row + start, to_dy + start, last_column - first_column, C, norm)
+            for k in range(max(0, (i + top - KH + SH) // SH), min(out_rows, (i + top) // SH + 1)):
+                from_dz, from_z = dz + image * dz_image + k * dz_row, z + image * z_image + k * z_row
+                from_place = place + image * place_image + k * place_row
+                for b in range(KW):
+                    here = broadcast((i + top - k * SH) * KW + b)
+                    # The outputs m whose column m SW + b - left is one of these; -(-x // y) is x / y rounded up.
+                    first_m = max(0, -((b - left - first_column) // SW))
+                    for m in range(first_m, min(out_columns, (last_column - 1 + left - b) // SW + 1)):
+                        target, source = to_dy + (m * SW + b - left) * step, m * step
+                        for c in range(0, C, LANES):
+                            lanes, p = C - c, c * FLOAT
+                            g = load_part(from_dz + source + p, lanes)
                             if kind != LINEAR:
-                                out = load_part(z + image * z_image + k * z_row + m * step + at, lanes)
-                                g = derived(g, out, kind, floor, slope)
-                            n = load_bytes(place + image * place_image + k * place_row + m * C + c, lanes)
-                            here = broadcast((i + top - k * SH) * KW + j + left - m * SW)
-                            total += select_equal(n, here, g, zero)
-                    if norm != 0:
-                        d = load_part(y + image * y_image + i * y_row + j * step + at, lanes)
-                        d -= load_part(norm + at, lanes)
-                        scale = load_part(norm + step + at, lanes)
-                        q, r = load_part(norm + 3 * step + at, lanes), load_part(norm + 4 * step + at, lanes)
-                        total = multiply_add(scale, total, multiply_add(q, d, r))
-                    store_part(total, dy + image * dy_image + i * dy_row + j * step + at, lanes)
+                                g = derived(g, load_part(from_z + source + p, lanes), kind, floor, slope)
+                            if norm != 0:
+                                g *= load_part(norm + step + p, lanes)
+                            g = select_equal(load_bytes(from_place + m * C + c, lanes), here, g, zero)
+                            store_part(load_part(target + p, lanes) + g, target + p, lanes)
 
 
 @compiled()

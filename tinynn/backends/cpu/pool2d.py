@@ -1,20 +1,19 @@
 """Pooling of images on the CPU: in vectors of channels for float32, plainly for float64.
 
-A task is a strip of one image: forward of its outputs, backward of its inputs, each of which gathers from the windows
-that it is in. So nothing is written twice, and no thread waits for another.
+A task is a strip of one image: forward of its outputs, backward of its inputs, whose rows gather from the windows that
+they are in. So no two tasks write to one place, and no thread waits for another.
 """
 
 import numpy as np
 
 from tinynn.backends.cpu import tasks
-from tinynn.backends.cpu.images import LINEAR, pool_block, unpool_block
+from tinynn.backends.cpu.images import LINEAR, pool_block, unpool_block, zero_row
 from tinynn.backends.cpu.microkernel import make_load_ints
 from tinynn.backends.cpu.simd import BLOCK, compiled, entry_point
 from tinynn.backends.cpu.vectors import (
     broadcast,
     flush_denormals,
     load_part,
-    multiply_add,
     restore_denormals,
     store_part,
 )
@@ -90,25 +89,20 @@ def average_backward_tasks(first, last, job, work):
     for task in range(first, last):
         n, start = task // strips, task % strips * strip
         for i in range(start, min(start + strip, rows)):
-            first_i, last_i = covering(i + top, KH, SH, out_rows)
-            for j in range(columns):
-                first_j, last_j = covering(j + left, KW, SW, out_columns)
-                for c in range(0, C, LANES):
-                    lanes, total = C - c, broadcast(0.0)
-                    for k in range(first_i, last_i):
-                        high = min(rows, k * SH - top + KH) - max(0, k * SH - top)
-                        for m in range(first_j, last_j):
-                            wide = min(columns, m * SW - left + KW) - max(0, m * SW - left)
-                            dy = load_part(y + n * y_image + k * y_row + m * step + c * FLOAT, lanes)
-                            total = multiply_add(dy, broadcast(1.0 / (high * wide)), total)
-                    store_part(total, x + n * x_image + i * x_row + j * step + c * FLOAT, lanes)
+            to_x = x + n * x_image + i * x_row
+            zero_row(to_x, columns * C)
+            for k in range(max(0, (i + top - KH + SH) // SH), min(out_rows, (i + top) // SH + 1)):
+                high = min(rows, k * SH - top + KH) - max(0, k * SH - top)
+                for m in range(out_columns):
+                    first_column, last_column = max(0, m * SW - left), min(columns, m * SW - left + KW)
+                    share = broadcast(1.0 / (high * (last_column - first_column)))
+                    for c in range(0, C, LANES):
+                        lanes, p = C - c, to_x + first_column * step + c * FLOAT
+                        dx = share * load_part(y + n * y_image + k * y_row + m * step + c * FLOAT, lanes)
+                        for _ in range(first_column, last_column):
+                            store_part(load_part(p, lanes) + dx, p, lanes)
+                            p += step
     restore_denormals(denormals)
-
-
-@compiled()
-def covering(i, size, stride, outputs):
-    """The windows first .. last-1 that the input i (counted from the first padding) is in."""
-    return max(0, (i - size + stride) // stride), min(outputs, i // stride + 1)
 
 
 # -- float64, and places that need more than a byte --------------------------------------------------------------------
