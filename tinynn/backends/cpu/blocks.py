@@ -1,78 +1,37 @@
 """What one thread does with the blocks of a convolution: borders, convolution, what follows; and all of it backwards.
 
-forward_tasks    block (or strip): inputs with borders -> algorithm -> activation, or pooling, or moments for a norm
-backward_tasks   piece: for each block dy with borders (through activation, pooling, norm) -> gradients of weights, bias
-                 and inputs
+forward_tasks    block (or strip): inputs with borders -> algorithm -> after (activation, pooling, moments)
+backward_tasks   piece: for each block before (dy through pooling, norm, activation, with borders) -> gradients of
+                 weights, bias and inputs
+follow_tasks     blocks of outputs that are there: after (norm, pooling); or sums for the gradient of a norm
 
-A job is a list of int64 in the order of FORWARD or BACKWARD below; addresses and byte strides, 0 for what is not there.
-The algorithms (direct.py, winograd.py) are called by their addresses, all with the same nine arguments.
+A job is a list of int64 in the order of FORWARD, BACKWARD or OUTPUTS; addresses and byte strides, 0 for what is not
+there. Algorithms (direct.py, winograd.py) and what follows (follow.py) are called by their addresses.
 """
 
 import numpy as np
 
-from tinynn.activation import DEFAULT_ALPHA, Activation
-
-from .direct import FLOAT
-from .images import (
-    DOUBLE,
-    activate_block,
-    add_sums,
-    channel_sums_block,
-    gradient_block,
-    moments_block,
-    norm_block,
-    norm_sums_block,
-    pad_block,
-    pool_block,
-    pooled_sums_block,
-    unpool_block,
-    zero_borders,
-    zero_row,
-)
+from .images import FLOAT, channel_sums_block, pad_block, zero_borders, zero_row
 from .microkernel import call_block, make_load_ints
 from .simd import compiled, entry_point
+from .tasks import ENTRY, named
 from .vectors import flush_denormals, restore_denormals
-
-ENTRY = "void(int64, int64, int64, int64)"
-ALPHA = np.float32(DEFAULT_ALPHA[Activation.LEAKY_RELU])
-
-
-def named(text):
-    """The names of a job's fields, in the order in which a kernel unpacks them."""
-    return tuple(text.split())
-
 
 FORWARD = named("""
     algorithm shape images per_block strips strip_rows
     x x_image x_row H W C top left copies columns unit stride reach
-    y y_image y_row OH OW O y_place work_place kind
-    z z_image z_row place place_image place_row pool_rows pool_columns KH KW SH SW pool_top pool_left
-    means squares
+    y y_image y_row OH y_place work_place after follow
 """)
 BACKWARD = named("""
     images per_block blocks pieces
     x x_image x_row H W C top left copies columns padded_rows
-    dy dy_image dy_row OH OW O target_place target_row target_rows target_top target_left fresh kind
-    y y_image y_row norm z z_image z_row dz dz_image dz_row place place_image place_row
-    pool_rows pool_columns KH KW SH SW pool_top pool_left
-    weights weights_shape dW dW_bytes db inputs inputs_shape dx dx_image dx_row accumulates work_place
+    dy dy_image dy_row OH OW O target_place target_row target_rows target_top target_left before follow
+    weights weights_shape dW dW_bytes db inputs inputs_shape dx dx_image accumulates work_place
 """)
-NORM = named("""
-    images per_block blocks pieces y y_image y_row OH OW O norm kind
-    z z_image z_row dz dz_image dz_row place place_image place_row
-    pool_rows pool_columns KH KW SH SW pool_top pool_left sums
-""")
+OUTPUTS = named("images per_block blocks pieces y y_image OH scratch after follow")
 load_forward = make_load_ints(len(FORWARD))
 load_backward = make_load_ints(len(BACKWARD))
-load_norm = make_load_ints(len(NORM))
-
-
-def job(fields, values):
-    """The list of a job; what is not named is 0."""
-    unknown = set(values) - set(fields)
-    if unknown:
-        raise KeyError(sorted(unknown))
-    return np.array([values.get(field, 0) for field in fields], np.int64)
+load_outputs = make_load_ints(len(OUTPUTS))
 
 
 @compiled()
@@ -93,9 +52,7 @@ def forward_tasks(first, last, job, work):
     """The blocks (or strips) with numbers first .. last-1."""
     (algorithm, shape, images, per_block, strips, strip_rows,
      x, x_image, x_row, H, W, C, top, left, copies, columns, unit, stride, reach,
-     y, y_image, y_row, OH, OW, O, y_place, work_place, kind,
-     z, z_image, z_row, place, place_image, place_row, pool_rows, pool_columns, KH, KW, SH, SW, pool_top, pool_left,
-     means, squares) = load_forward(job)  # fmt: skip
+     y, y_image, y_row, OH, y_place, work_place, after, follow) = load_forward(job)  # fmt: skip
     previous = flush_denormals()
     for task in range(first, last):
         n, i = task // strips * per_block, task % strips * strip_rows
@@ -109,20 +66,8 @@ def forward_tasks(first, last, job, work):
         if y == 0:
             target, target_image = work + y_place, rows * y_row
         call_block(algorithm, shape, count, rows, source, source_image, target, target_image, work + work_place, 0)
-        if z:
-            k = i // SH
-            place_here = place
-            if place:
-                place_here = place + n * place_image + k * place_row
-            pool_block(target, target_image, y_row, z + n * z_image + k * z_row, z_image, z_row,
-                       place_here, place_image, place_row, count, min((strip_rows + SH - 1) // SH, pool_rows - k),
-                       pool_columns, rows, OW, O, KH, KW, SH, SW, pool_top, pool_left, np.int64(0), kind,
-                       ALPHA)  # fmt: skip
-        elif kind:
-            activate_block(target, target_image, y_row, count, rows, OW, O, kind, ALPHA)
-        if means:
-            moments_block(target, target_image, y_row, count, rows, OW, O, means + task * O * DOUBLE,
-                          squares + task * O * DOUBLE, work + work_place)  # fmt: skip
+        if after:
+            call_block(after, follow, n, i, count, rows, target, target_image, task, work + work_place)
     restore_denormals(previous)
 
 
@@ -131,15 +76,13 @@ def backward_tasks(first, last, job, work):
     """The pieces with numbers first .. last-1: all gradients of their images, those of the weights summed up."""
     (images, per_block, blocks, pieces,
      x, x_image, x_row, H, W, C, top, left, copies, columns, padded_rows,
-     dy, dy_image, dy_row, OH, OW, O, target_place, target_row, target_rows, target_top, target_left, fresh, kind,
-     y, y_image, y_row, norm, z, z_image, z_row, dz, dz_image, dz_row, place, place_image, place_row,
-     pool_rows, pool_columns, KH, KW, SH, SW, pool_top, pool_left,
-     weights, weights_shape, dW, dW_bytes, db, inputs, inputs_shape, dx, dx_image, dx_row, accumulates,
+     dy, dy_image, dy_row, OH, OW, O, target_place, target_row, target_rows, target_top, target_left, before, follow,
+     weights, weights_shape, dW, dW_bytes, db, inputs, inputs_shape, dx, dx_image, accumulates,
      work_place) = load_backward(job)  # fmt: skip
     previous = flush_denormals()
     corner, target_image = work + target_place, target_rows * target_row
     interior = corner + target_top * target_row + target_left * O * FLOAT
-    if fresh:
+    if before:
         zero_borders(corner, target_image, target_row, per_block, OH, OW, O, target_top,
                      target_rows - target_top - OH, target_left,
                      target_row // (O * FLOAT) - target_left - OW)  # fmt: skip
@@ -153,22 +96,9 @@ def backward_tasks(first, last, job, work):
             n = block * per_block
             count = min(per_block, images - n)
             gradient, gradient_image, gradient_row = dy + n * dy_image, dy_image, dy_row
-            if fresh:
+            if before:
                 gradient, gradient_image, gradient_row = interior, target_image, target_row
-                dz_here, z_here, y_here = dz + n * dz_image, z, y
-                if z:
-                    z_here = z + n * z_image
-                if y:
-                    y_here = y + n * y_image
-                if place:
-                    unpool_block(dz_here, dz_image, dz_row, z_here, z_image, z_row, place + n * place_image,
-                                 place_image, place_row, y_here, y_image, y_row, gradient, gradient_image,
-                                 gradient_row, count, OH, OW, pool_rows, pool_columns, O, KH, KW, SH, SW, pool_top,
-                                 pool_left, norm, kind, ALPHA)  # fmt: skip
-                else:
-                    gradient_block(dz_here, dz_image, dz_row, z_here, z_image, z_row, y_here, y_image, y_row,
-                                   gradient, gradient_image, gradient_row, count, OH, OW, O, norm, kind,
-                                   ALPHA)  # fmt: skip
+                call_block(before, follow, n, count, gradient, gradient_image, gradient_row, 0, 0, 0)
             if db:
                 channel_sums_block(gradient, gradient_image, gradient_row, count, OH, OW, O, db_here)
             if weights:
@@ -179,65 +109,25 @@ def backward_tasks(first, last, job, work):
                     source = work
                 call_block(weights, weights_shape, count, OH, source, source_image, gradient, gradient_image, dW_here,
                            work + work_place)  # fmt: skip
-            if dx:
-                target = dx + n * dx_image
-                if accumulates:
-                    for image in range(count):
-                        zero_row(target + image * dx_image, dx_image // FLOAT)
-                    call_block(inputs, inputs_shape, count, H, target, dx_image, gradient, gradient_image,
-                               work + work_place, 0)  # fmt: skip
-                else:
-                    call_block(inputs, inputs_shape, count, H, corner, target_image, target, dx_image,
-                               work + work_place, 0)  # fmt: skip
+            if dx and accumulates:
+                for image in range(n, n + count):
+                    zero_row(dx + image * dx_image, dx_image // FLOAT)
+                call_block(inputs, inputs_shape, count, H, dx + n * dx_image, dx_image, gradient, gradient_image,
+                           work + work_place, 0)  # fmt: skip
+            elif dx:
+                call_block(inputs, inputs_shape, count, H, corner, target_image, dx + n * dx_image, dx_image,
+                           work + work_place, 0)  # fmt: skip
     restore_denormals(previous)
 
 
 @entry_point(ENTRY)
-def normalize_tasks(first, last, job, work):
-    """z = activation of the normalized y, pooled where there is a pool, for the blocks with numbers first .. last-1."""
-    (images, per_block, _, _, y, y_image, y_row, OH, OW, O, norm, kind, z, z_image, z_row, _, _, _,
-     place, place_image, place_row, pool_rows, pool_columns, KH, KW, SH, SW, pool_top, pool_left,
-     _) = load_norm(job)  # fmt: skip
+def follow_tasks(first, last, job, work):
+    """What follows, for the blocks of the pieces with numbers first .. last-1; ``scratch`` numbers begin as zeros."""
+    images, per_block, blocks, pieces, y, y_image, OH, scratch, after, follow = load_outputs(job)
     previous = flush_denormals()
-    for block in range(first, last):
-        n = block * per_block
-        count, place_here = min(per_block, images - n), place
-        if place:
-            place_here += n * place_image
-        if pool_rows:
-            pool_block(y + n * y_image, y_image, y_row, z + n * z_image, z_image, z_row, place_here, place_image,
-                       place_row, count, pool_rows, pool_columns, OH, OW, O, KH, KW, SH, SW, pool_top, pool_left,
-                       norm, kind, ALPHA)  # fmt: skip
-        else:
-            norm_block(y + n * y_image, y_image, y_row, z + n * z_image, z_image, z_row, count, OH, OW, O, norm, kind,
-                       ALPHA)  # fmt: skip
-    restore_denormals(previous)
-
-
-@entry_point(ENTRY)
-def norm_sums_tasks(first, last, job, work):
-    """Sums of g and of g (y - mean) of each channel, g the gradient of the normalized y: rows of ``sums`` per piece.
-
-    A block is added up in float32, blocks in float64.
-    """
-    (images, per_block, blocks, pieces, y, y_image, y_row, OH, OW, O, norm, kind, z, z_image, z_row, dz, dz_image,
-     dz_row, place, place_image, place_row, pool_rows, pool_columns, KH, KW, SH, SW, pool_top, pool_left,
-     sums) = load_norm(job)  # fmt: skip
-    previous = flush_denormals()
-    zero_row(work, 2 * O)
+    zero_row(work, scratch)
     for piece in range(first, last):
-        totals = sums + piece * 2 * O * DOUBLE
         for block in range(piece * blocks // pieces, (piece + 1) * blocks // pieces):
             n = block * per_block
-            count = min(per_block, images - n)
-            y_here, z_here, dz_here = y + n * y_image, z + n * z_image, dz + n * dz_image
-            if place:
-                pooled_sums_block(dz_here, dz_image, dz_row, z_here, z_image, z_row, place + n * place_image,
-                                  place_image, place_row, y_here, y_image, y_row, count, pool_rows, pool_columns,
-                                  OH, OW, O, KH, KW, SH, SW, pool_top, pool_left, norm, kind, ALPHA,
-                                  work)  # fmt: skip
-            else:
-                norm_sums_block(dz_here, dz_image, dz_row, z_here, z_image, z_row, y_here, y_image, y_row, count,
-                                OH, OW, O, norm, kind, ALPHA, work)  # fmt: skip
-            add_sums(totals, work, 2 * O)
+            call_block(after, follow, n, 0, min(per_block, images - n), OH, y + n * y_image, y_image, piece, work)
     restore_denormals(previous)

@@ -7,18 +7,20 @@ import numpy as np
 
 from tinynn.activation import Activation
 from tinynn.backends.reference import conv2d as reference
+from tinynn.window import Window
 
-from . import direct, memory, tasks, winograd
-from .blocks import BACKWARD, FORWARD, backward_tasks, forward_tasks, job
+from . import direct, follow, memory, tasks, winograd
+from .blocks import BACKWARD, FORWARD, OUTPUTS, backward_tasks, follow_tasks, forward_tasks
+from .follow import FOLLOW
 from .gemm import column_sums
-from .images import KINDS, RELU
+from .images import KINDS
 from .layout import layout
 from .simd import BLOCK
+from .tasks import job
 
 FLOAT = 4
 SERIAL_BELOW = 200_000
 """Multiply-adds below which the start of a parallel region costs more than it gives."""
-NO_BIAS = np.zeros(0, np.float32)
 
 
 class Convolution:
@@ -88,7 +90,7 @@ class Convolution:
             return array.ctypes.data, 0
         size = direct.packed_size(KH * KW * C, O // groups, groups)
         array = self.empty(size + direct.packed_size(1, O // groups, groups))
-        direct.pack_weights(array, W, NO_BIAS if bias is None else np.ascontiguousarray(bias), groups)
+        direct.pack_weights(array, W, bias, groups)
         return array.ctypes.data, 0 if bias is None else array.ctypes.data + size * FLOAT
 
     def address(self, array):
@@ -110,63 +112,84 @@ class Convolution:
             "images": self.N, "per_block": self.cut.per_block, "x": self.x.ctypes.data,
             "x_image": self.H * self.columns * self.C * FLOAT, "x_row": self.columns * self.C * FLOAT,
             "H": self.H, "W": self.columns, "C": self.C, "top": top, "left": left, "copies": self.cut.copies,
-            "columns": self.cut.columns, "OH": self.OH, "OW": self.OW, "O": self.O,
+            "columns": self.cut.columns, "OH": self.OH,
         }  # fmt: skip
 
-    def pooling(self, z, place):
-        """The fields of a job about the pool."""
-        if self.pool is None:
-            return {}
-        _, PH, PW, O = z.shape
-        (top, _), (left, _) = self.pool.padding
+    # -- what follows --------------------------------------------------------------------------------------------------
+
+    def follow(self, activation, y=None, z=None, dz=None, place=None, **addresses):
+        """The address of the list that follow.py reads."""
+        row = self.OW * self.O * FLOAT
         values = {
-            "pool_rows": PH, "pool_columns": PW, "KH": self.pool.size[0], "KW": self.pool.size[1],
-            "SH": self.pool.strides[0], "SW": self.pool.strides[1], "pool_top": top, "pool_left": left,
+            "y_image": self.OH * row, "y_row": row, "OH": self.OH, "OW": self.OW, "O": self.O,
+            "kind": KINDS[activation], **addresses,
         }  # fmt: skip
-        if place is not None:
-            values |= {"place": place.ctypes.data, "place_image": PH * PW * O, "place_row": PW * O}
-        return values | images("z", z)
+        for name, array in (("y", y), ("z", z), ("dz", dz), ("place", place)):
+            if array is not None:
+                values |= images(name, array)
+        if self.pool is not None:
+            (top, _), (left, _) = self.pool.padding
+            rows, columns = self.pool.output(self.OH, self.OW)
+            values |= {
+                "pool_rows": rows, "pool_columns": columns, "KH": self.pool.size[0], "KW": self.pool.size[1],
+                "SH": self.pool.strides[0], "SW": self.pool.strides[1], "pool_top": top, "pool_left": left,
+            }  # fmt: skip
+        array = job(FOLLOW, values)
+        self.keep.append(array)
+        return array.ctypes.data
+
+    def pairs(self):
+        """Whether the pool is of 2 x 2, side by side, and covers the outputs: the fast case."""
+        plain = Window((2, 2), (2, 2))
+        return self.pool == plain and self.OH % 2 == 0 and self.OW % 2 == 0
 
     # -- forward -------------------------------------------------------------------------------------------------------
 
-    def forward(self, y, bias, activation, z=None, place=None, moments=None):
-        """y = activation(conv(x) + b), or z = pool of that, where y may be None; or the moments of y, see images.py."""
-        cut, kind = self.cut, KINDS[activation]
-        floor = kind == RELU and z is None
+    def forward(self, y, bias, floor=False, after=None, follow=0):
+        """y = conv(x) + bias (and not below 0), then what follows; y is None where that alone is kept."""
+        cut = self.cut
         weights, bias_place = self.packed(bias)
         row = self.OW * self.O * FLOAT
         shape = self.shape(
             self.x_strides(), (self.OW, row, self.O * FLOAT), weights=weights, bias=bias_place, floor=floor
         )
         algorithm = {0: direct.forward_block, 2: winograd.forward_block_2, 4: winograd.forward_block_4}[cut.tile]
-        values = self.inputs() | self.pooling(z, place) | {
+        values = self.inputs() | {
             "algorithm": algorithm(), "shape": shape, "strips": cut.strips, "strip_rows": cut.strip_rows,
             "unit": cut.tile or 1, "stride": self.window.strides[0], "reach": self.window.extent[0],
-            "y_image": self.OH * row, "y_row": row, "y_place": cut.strip_bytes, "kind": 0 if floor else kind,
+            "y": 0 if y is None else y.ctypes.data, "y_image": self.OH * row, "y_row": row, "y_place": cut.strip_bytes,
             "work_place": cut.strip_bytes + (cut.output_bytes if y is None else 0),
+            "after": 0 if after is None else after(), "follow": follow,
         }  # fmt: skip
-        if y is not None:
-            values["y"] = y.ctypes.data
-        if moments is not None:
-            values["means"], values["squares"] = (m.ctypes.data for m in moments)
         self.run(forward_tasks, cut.blocks * cut.strips, job(FORWARD, values), values["work_place"] + cut.work_bytes)
+
+    def again(self, function, count, follow, y, scratch=0):
+        """What follows, for outputs that are there: ``count`` pieces of blocks."""
+        values = {
+            "images": self.N, "per_block": self.cut.per_block, "blocks": self.cut.blocks, "pieces": count,
+            **images("y", y), "OH": self.OH, "scratch": scratch, "after": function(), "follow": follow,
+        }  # fmt: skip
+        values.pop("y_row")
+        tasks.run(follow_tasks(), count, job(OUTPUTS, values), scratch * FLOAT, serial=y.size < SERIAL_BELOW)
 
     # -- backward ------------------------------------------------------------------------------------------------------
 
-    def backward(self, dx, dW, db, source):
-        """The gradients; ``source``: the fields of the job that say how dy is made, or (fresh 0) where it lies."""
+    def backward(self, dx, dW, db, dy=None, before=None, follow=0):
+        """The gradients, of dy as it lies, or as ``before`` makes it block by block."""
         cut, m = self.cut, self.cut.tile
         (top, _), (left, _) = self.window.padding
         pixel = self.O * FLOAT
-        columns = cut.gradient_columns if source["fresh"] else self.OW
-        target_rows = cut.gradient_rows if source["fresh"] else self.OH
+        columns, rows = (self.OW, self.OH) if before is None else (cut.gradient_columns, cut.gradient_rows)
         row = columns * pixel
         values = self.inputs() | {
             "blocks": cut.blocks, "pieces": cut.pieces, "padded_rows": cut.padded_rows(self.OH, self.window),
-            "target_place": cut.x_bytes, "target_row": row, "target_rows": target_rows,
+            "OW": self.OW, "O": self.O, "target_place": cut.x_bytes, "target_row": row, "target_rows": rows,
             "target_top": 2 - top if m else 0, "target_left": 2 - left if m else 0,
-            "work_place": cut.x_bytes + (cut.gradient_bytes if source["fresh"] else 0),
-        } | source  # fmt: skip
+            "work_place": cut.x_bytes + (0 if before is None else cut.gradient_bytes),
+            "before": 0 if before is None else before(), "follow": follow,
+        }  # fmt: skip
+        if before is None:
+            values |= images("dy", dy)
         if dW is not None:
             size = winograd.packed_size(self.C, self.O, m) if m else dW.size
             sums = self.empty(cut.pieces * size).reshape(cut.pieces, size)
@@ -179,19 +202,7 @@ class Convolution:
             bias_sums = self.empty(cut.pieces * self.O).reshape(cut.pieces, self.O)
             values["db"] = bias_sums.ctypes.data
         if dx is not None:
-            weights, _ = self.packed(None, flipped=True)
-            dx_row, dx_pixel = self.columns * self.C * FLOAT, self.C * FLOAT
-            values |= images("dx", dx)
-            if m:  # the convolution of dy, with borders, by the weights turned by 180 degrees
-                outputs = self.columns, dx_row, dx_pixel
-                values["inputs"] = (winograd.forward_block_2 if m == 2 else winograd.forward_block_4)()
-                values["inputs_shape"] = self.shape((row, pixel), outputs, weights=weights, turned=True)
-            else:
-                more = top, left, self.columns, self.OH
-                values["inputs"], values["accumulates"] = direct.inputs_block(), True
-                values["inputs_shape"] = self.shape(
-                    (dx_row, dx_pixel), (self.OW, row, pixel), weights=weights, more=more
-                )
+            values |= self.inputs_gradient(dx, row, pixel)
         self.run(backward_tasks, cut.pieces, job(BACKWARD, values), values["work_place"] + cut.work_bytes)
         if dW is not None and m:
             winograd.finish_weights(dW, sums.reshape(cut.pieces, (m + 2) ** 2, self.C, self.O), m)
@@ -199,6 +210,22 @@ class Convolution:
             column_sums(dW.reshape(-1), sums)
         if db is not None:
             np.add.reduce(bias_sums, axis=0, out=db)
+
+    def inputs_gradient(self, dx, row, pixel):
+        """The fields of a job that say how dx is made of dy, whose rows and pixels are so many bytes apart."""
+        m = self.cut.tile
+        weights, _ = self.packed(None, flipped=True)
+        dx_row, dx_pixel = self.columns * self.C * FLOAT, self.C * FLOAT
+        values = {"dx": dx.ctypes.data, "dx_image": self.H * dx_row}
+        if m:  # the convolution of dy, with borders, by the weights turned by 180 degrees
+            outputs = self.columns, dx_row, dx_pixel
+            shape = self.shape((row, pixel), outputs, weights=weights, turned=True)
+            algorithm = winograd.forward_block_2 if m == 2 else winograd.forward_block_4
+            return values | {"inputs": algorithm(), "inputs_shape": shape}
+        (top, _), (left, _) = self.window.padding
+        more = top, left, self.columns, self.OH
+        shape = self.shape((dx_row, dx_pixel), (self.OW, row, pixel), weights=weights, more=more)
+        return values | {"inputs": direct.inputs_block(), "inputs_shape": shape, "accumulates": True}
 
     def gradient_in_place(self):
         """Whether dy can be read as it lies: no borders wanted, and no reading behind its end."""
@@ -220,7 +247,11 @@ def forward(y, x, W, b, window, groups, activation, fast):
     if y.itemsize != FLOAT or x.size == 0:
         reference.forward(y, x, W, b, window, groups, activation, fast)
         return
-    Convolution(x, W, window, groups, fast).forward(y, b, activation)
+    call = Convolution(x, W, window, groups, fast)
+    if activation in (Activation.LINEAR, Activation.RELU):
+        call.forward(y, b, floor=activation is Activation.RELU)
+    else:
+        call.forward(y, b, after=follow.activate_after, follow=call.follow(activation))
 
 
 def backward(dx, dW, db, dy, x, W, y, window, groups, activation, fast):
@@ -231,7 +262,7 @@ def backward(dx, dW, db, dy, x, W, y, window, groups, activation, fast):
     call = Convolution(x, W, window, groups, fast)
     dy = np.ascontiguousarray(dy)
     if activation is Activation.LINEAR and call.gradient_in_place():
-        source = {"fresh": 0, **images("dy", dy)}
+        call.backward(dx, dW, db, dy)
     else:
-        source = {"fresh": 1, "kind": KINDS[activation], **images("dz", dy), **images("z", np.ascontiguousarray(y))}
-    call.backward(dx, dW, db, source)
+        z = np.ascontiguousarray(y)
+        call.backward(dx, dW, db, before=follow.gradient_before, follow=call.follow(activation, z=z, dz=dy))

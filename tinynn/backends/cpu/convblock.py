@@ -13,10 +13,8 @@ from numba import njit
 from tinynn.activation import Activation
 from tinynn.backends.reference import convblock as reference
 
-from . import tasks
-from .blocks import NORM, job, norm_sums_tasks, normalize_tasks
-from .conv2d import FLOAT, SERIAL_BELOW, Convolution, images
-from .images import KINDS
+from . import follow
+from .conv2d import FLOAT, Convolution
 from .layout import Layout
 
 
@@ -25,23 +23,31 @@ def forward(z, place, y, mean, variance, rstd, x, W, b, gamma, beta, block):
     if z.itemsize != FLOAT or x.size == 0 or (place is not None and place.itemsize != 1):
         reference.forward(z, place, y, mean, variance, rstd, x, W, b, gamma, beta, block)
         return
-    pool = block.pool
-    call = Convolution(x, W, block.window, block.groups, block.fast, pool if block.epsilon is None else None)
+    activation = block.activation
     if block.epsilon is None:
-        target, pooled = (None, z) if pool is not None else (z, None)
-        call.forward(target, b, block.activation, pooled, place)
+        call = Convolution(x, W, block.window, block.groups, block.fast, block.pool)
+        call.forward(None, b, after=after(call, block), follow=call.follow(activation, z=z, place=place))
         return
+    call = Convolution(x, W, block.window, block.groups, block.fast)
     cut = call.cut
     means, squares = np.empty((2, cut.blocks * cut.strips, call.O))
-    call.forward(y, b, Activation.LINEAR, moments=(means, squares))
+    list_of_moments = call.follow(activation, means=means.ctypes.data, squares=squares.ctypes.data)
+    call.forward(y, b, after=follow.moments_after, follow=list_of_moments)
     norm = np.empty((5, call.O), np.float32)
     ones, zeros = np.ones_like(mean), np.zeros_like(mean)
     merge(norm, mean, variance, rstd, means, squares, pixels(cut, call.N, call.OH, call.OW),
           ones if gamma is None else gamma, zeros if beta is None else beta, block.epsilon)  # fmt: skip
-    call.pool = pool
-    run(
-        normalize_tasks, cut.blocks, norm_fields(call, y, norm, block) | call.pooling(z, place) | images("z", z), y.size
-    )
+    call.pool = block.pool
+    list_of_outputs = call.follow(activation, y=y, z=z, place=place, norm=norm.ctypes.data)
+    call.again(after(call, block), cut.blocks, list_of_outputs, y)
+
+
+def after(call, block):
+    """What makes z of a block of outputs."""
+    if block.pool is None:
+        return follow.norm_after
+    fast = call.pairs() and block.activation in (Activation.LINEAR, Activation.RELU)
+    return follow.pairs_after if fast else follow.pool_after
 
 
 def backward(dx, dW, db, dgamma, dbeta, dz, x, W, z, place, y, mean, rstd, gamma, block):
@@ -50,39 +56,21 @@ def backward(dx, dW, db, dgamma, dbeta, dz, x, W, z, place, y, mean, rstd, gamma
         reference.backward(dx, dW, db, dgamma, dbeta, dz, x, W, z, place, y, mean, rstd, gamma, block)
         return
     call = Convolution(x, W, block.window, block.groups, block.fast, block.pool)
-    dz, z = np.ascontiguousarray(dz), np.ascontiguousarray(z)
-    source = {
-        "fresh": 1,
-        "kind": KINDS[block.activation],
-        **images("dz", dz),
-        **call.pooling(z, place),
-        **images("z", z),
-    }
+    arrays = {"y": y, "z": np.ascontiguousarray(z), "dz": np.ascontiguousarray(dz), "place": place}
+    before = follow.gradient_before
+    if block.pool is not None:
+        before = follow.pairs_before if call.pairs() else follow.unpool_before
+    norm = np.zeros((5, call.O), np.float32)
     if block.epsilon is not None:
-        cut = call.cut
-        norm = np.zeros((5, call.O), np.float32)
         scale = rstd if gamma is None else rstd * gamma
         norm[0], norm[1] = mean, scale
-        sums = np.zeros((cut.pieces, 2, call.O))
-        fields = norm_fields(call, y, norm, block) | images("dz", dz) | call.pooling(z, place) | images("z", z)
-        run(norm_sums_tasks, cut.pieces, fields | {"pieces": cut.pieces, "sums": sums.ctypes.data}, y.size)
+        sums, pieces = np.zeros((call.cut.pieces, 2, call.O)), call.cut.pieces
+        list_of_sums = call.follow(block.activation, **arrays, norm=norm.ctypes.data, sums=sums.ctypes.data)
+        add_up = follow.norm_sums if block.pool is None else follow.pooled_sums
+        call.again(add_up, pieces, list_of_sums, y, scratch=2 * call.O)
         factors(norm, dgamma, dbeta, sums.sum(axis=0), rstd, scale, y.size // call.O)
-        source |= {"norm": norm.ctypes.data, **images("y", y)}
-    call.backward(dx, dW, db, source)
-
-
-def norm_fields(call, y, norm, block):
-    """The fields that both passes over the outputs of the convolution want."""
-    cut = call.cut
-    return {
-        "images": call.N, "per_block": cut.per_block, "blocks": cut.blocks, "OH": call.OH, "OW": call.OW, "O": call.O,
-        "norm": norm.ctypes.data, "kind": KINDS[block.activation], **images("y", y),
-    }  # fmt: skip
-
-
-def run(function, count, fields, size):
-    O = fields["O"]
-    tasks.run(function(), count, job(NORM, fields), 2 * O * FLOAT + 64, serial=size < SERIAL_BELOW)
+    address = 0 if block.epsilon is None else norm.ctypes.data
+    call.backward(dx, dW, db, before=before, follow=call.follow(block.activation, **arrays, norm=address))
 
 
 @functools.lru_cache(256)

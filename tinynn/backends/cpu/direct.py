@@ -1,8 +1,8 @@
 """Direct convolution: the micro-kernel of the matrix product, led over images instead of matrices.
 
-Channels are last, so the KW x C numbers that a window sees in one row of the image lie side by side: an output pixel is
-a sum over KH such pieces, and neighbouring pixels are the rows of a product whose other factor is the kernel. Nothing is
-copied (no im2col); the images have their zero borders already.
+Channels are last, so the KW x C numbers that a window sees in one row of the image lie side by side: an output pixel
+is a sum over KH such pieces, and neighbouring pixels are the rows of a product whose other factor is the kernel.
+Nothing is copied (no im2col); the images have their zero borders already.
 
     forward   y[i, j, :]      = sum over u of x[i s + u, j s ..., :] W[u]       rows: pixels of an output row
     weights   dW[u, (v, c)]  += sum over i, j of x[i s + u, (j s + v, c)]' dy[i, j]
@@ -14,8 +14,11 @@ Images are described by addresses and byte strides; conv2d.py knows who calls wh
 
 import numpy as np
 
-from .microkernel import load_float, make_load_ints, make_product, store_float
+from . import tasks
+from .images import copy_row, zero_row
+from .microkernel import load_float, make_load_ints, make_product, make_transpose, store_float
 from .simd import BLOCK, compiled, entry_point
+from .tasks import BLOCK_ENTRY, ENTRY
 
 LANES, PANEL = BLOCK.lanes, BLOCK.columns
 HIGH, MIDDLE, LOW = BLOCK.rows
@@ -25,7 +28,12 @@ FLOAT = 4
 SHAPE_FIELDS = 22
 """What an algorithm is told about the images of a block, see ``Shape`` in conv2d.py."""
 
+PACK_SERIAL_BELOW = 250_000
+"""Weights below which one thread packs them."""
+
 load_shape = make_load_ints(SHAPE_FIELDS)
+load_eight = make_load_ints(8)
+transpose_square = make_transpose()
 rows_high_wide = make_product(HIGH, 2, rows_adjacent=False, steps=True, floor=True)
 rows_high_slim = make_product(HIGH, 1, rows_adjacent=False, steps=True, floor=True)
 rows_upper_wide = make_product(UPPER, 2, rows_adjacent=False, steps=True, floor=True)
@@ -52,58 +60,71 @@ def packed_size(depth, columns, groups):
     return groups * -(-columns // PANEL) * depth * PANEL
 
 
-@compiled()
 def pack_weights(packed, W, bias, groups):
     """W (KH, KW, C / G, O) in panels: packed[g, panel, (u, v, c), column]. Behind it the bias, filled up with zeros.
 
     A last panel of at most LANES columns has rows of LANES numbers.
     """
     KH, KW, C, O = W.shape
-    width = O // groups
+    _pack(pack_taps, packed, W, KH * KW, C, O // groups, O // groups, groups, O)
+    if bias is not None:
+        end = packed_size(KH * KW * C, O // groups, groups)
+        padded = packed[end : end + packed_size(1, O // groups, groups)].reshape(groups, -1)
+        padded[...] = 0
+        padded[:, : O // groups] = bias.reshape(groups, -1)
+
+
+def pack_transposed(packed, W, groups):
+    """W' in panels of the channels: packed[g, panel, (u, v, o), channel], as ``inputs_block`` reads it."""
+    KH, KW, C, O = W.shape
+    _pack(pack_turned_taps, packed, W, KH * KW, O // groups, C, O // groups, groups, O)
+
+
+def _pack(function, packed, W, taps, depth, width, step, groups, O):
+    fields = packed.ctypes.data, W.ctypes.data, taps, depth, width, step, groups, O
+    tasks.run(function(), taps, np.array(fields, np.int64), FLOAT * LANES * LANES, serial=W.size < PACK_SERIAL_BELOW)
+
+
+@entry_point(ENTRY)
+def pack_taps(first, last, job, work):
+    """The places first .. last-1 of the window: rows of W, cut into panels."""
+    packed, W, taps, depth, width, step, groups, O = load_eight(job)
     panels = (width + PANEL - 1) // PANEL
-    K = KH * KW * C
-    flat = W.reshape(K, O)
     for g in range(groups):
         for p in range(panels):
             items = min(PANEL, width - p * PANEL)
             row = PANEL if items > LANES else LANES
-            start, first = (g * panels + p) * K * PANEL, g * width + p * PANEL
-            for k in range(K):
-                target, source = packed[start + k * row : start + k * row + items], flat[k, first : first + items]
-                for i in range(items):
-                    target[i] = source[i]
-            if items < row:
-                for k in range(K):
-                    packed[start + k * row + items : start + (k + 1) * row] = 0
-            if bias.size:
-                end = groups * panels * K * PANEL + (g * panels + p) * PANEL
-                packed[end : end + PANEL] = 0
-                packed[end : end + items] = bias[first : first + items]
+            for tap in range(first, last):
+                source = W + (tap * depth * O + g * step + p * PANEL) * FLOAT
+                target = packed + (((g * panels + p) * taps * PANEL + tap * row) * depth) * FLOAT
+                for _ in range(depth):
+                    copy_row(source, target, items)
+                    zero_row(target + items * FLOAT, row - items)
+                    source += O * FLOAT
+                    target += row * FLOAT
 
 
-@compiled()
-def pack_transposed(packed, W, groups):
-    """W' in panels of the channels: packed[g, panel, (u, v, o), channel], as ``inputs_block`` reads it."""
-    KH, KW, C, O = W.shape
-    depth = O // groups
-    panels = (C + PANEL - 1) // PANEL
-    K = KH * KW * depth
+@entry_point(ENTRY)
+def pack_turned_taps(first, last, job, work):
+    """The same for W': squares turned over. Columns behind the last channel are of no account."""
+    packed, W, taps, depth, width, step, groups, O = load_eight(job)
+    panels = (width + PANEL - 1) // PANEL
     for g in range(groups):
         for p in range(panels):
-            items = min(PANEL, C - p * PANEL)
+            items = min(PANEL, width - p * PANEL)
             row = PANEL if items > LANES else LANES
-            start = (g * panels + p) * K * PANEL
-            for u in range(KH):
-                for v in range(KW):
-                    place = start + (u * KW + v) * depth * row
-                    part = W[u, v, p * PANEL : p * PANEL + items, g * depth : (g + 1) * depth]
-                    for o in range(0, depth, LANES):
-                        for i in range(items):
-                            for k in range(o, min(o + LANES, depth)):
-                                packed[place + k * row + i] = part[i, k]
-                    if items < row:
-                        for k in range(depth):
-                            packed[place + k * row + items : place + (k + 1) * row] = 0
+            for tap in range(first, last):
+                source = W + ((tap * width + p * PANEL) * O + g * step) * FLOAT
+                target = packed + (((g * panels + p) * taps * PANEL + tap * row) * depth) * FLOAT
+                for i in range(0, items, LANES):
+                    for k in range(0, depth, LANES):
+                        rest, square = min(LANES, depth - k), target + (k * row + i) * FLOAT
+                        place, place_row = (square, row * FLOAT) if rest == LANES else (work, LANES * FLOAT)
+                        transpose_square(source + (i * O + k) * FLOAT, O * FLOAT, min(LANES, items - i) - 1, rest,
+                                         place, place_row)  # fmt: skip
+                        if rest < LANES:
+                            for r in range(rest):
+                                copy_row(work + r * LANES * FLOAT, square + r * row * FLOAT, LANES)
 
 
 # -- one block of the output -----------------------------------------------------------------------------------------
@@ -219,7 +240,7 @@ def forward_row(x, x_row, x_pixel, y, y_pixel, columns, items, width, packed, bi
         j += height
 
 
-@entry_point("void(int64, int64, int64, int64, int64, int64, int64, int64, int64)")
+@entry_point(BLOCK_ENTRY)
 def forward_block(shape, images, rows, x, x_image, y, y_image, work, unused):
     """y = conv(x) + bias, not below 0 if the floor says so; x is padded."""
     (KH, KW, C, O, groups, SH, SW, DH, DW, x_row, x_pixel, columns, y_row, y_pixel, packed, bias, floor, _, _, _, _,
@@ -261,7 +282,7 @@ def weights_row(x, x_row, x_pixel, dy, dy_row, dy_pixel, rows, columns, dW, dW_r
         m += height
 
 
-@entry_point("void(int64, int64, int64, int64, int64, int64, int64, int64, int64)")
+@entry_point(BLOCK_ENTRY)
 def weights_block(shape, images, rows, x, x_image, dy, dy_image, dW, work):
     """dW (KH, KW, C / G, O) += x' dy; x is padded; may read LANES numbers behind the last of dy."""
     (KH, KW, C, O, groups, SH, SW, DH, DW, x_row, x_pixel, columns, dy_row, dy_pixel, _, _, _, _, _, _, _,
@@ -303,7 +324,7 @@ def inputs_row(dx, dx_pixel, dy, dy_pixel, packed, depth, steps, dy_step, step, 
         j += height
 
 
-@entry_point("void(int64, int64, int64, int64, int64, int64, int64, int64, int64)")
+@entry_point(BLOCK_ENTRY)
 def inputs_block(shape, images, rows, dx, dx_image, dy, dy_image, work, unused):
     """dx += dy W' for `rows` rows of inputs; neither is padded, and dx begins with zeros.
 

@@ -16,6 +16,23 @@ from .simd import compiled, with_signature
 
 NUMBER = types.int64
 PAGE = 4096
+ENTRY = "void(int64, int64, int64, int64)"
+"""An entry point for tasks: first, last, job, work."""
+BLOCK_ENTRY = "void(int64, int64, int64, int64, int64, int64, int64, int64, int64)"
+"""One for a block of images: an algorithm of a convolution, or what follows it."""
+
+
+def named(text: str) -> tuple[str, ...]:
+    """The names of a job's fields, in the order in which a kernel unpacks them."""
+    return tuple(text.split())
+
+
+def job(fields: tuple[str, ...], values: dict[str, int]) -> np.ndarray:
+    """The list of a job; what is not named is 0. KeyError for a name that is not among the fields."""
+    unknown = set(values) - set(fields)
+    if unknown:
+        raise KeyError(sorted(unknown))
+    return np.array([values.get(field, 0) for field in fields], np.int64)
 
 
 @with_signature(NUMBER, NUMBER, NUMBER, NUMBER)
