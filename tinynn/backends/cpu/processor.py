@@ -27,4 +27,4 @@ L2_BYTES = min(max(cache_bytes(2, 1 << 20), 1 << 18), 1 << 21) if os.name == "po
 # Shares of L2. A convolution's block: inputs, outputs, and the rest for the weights. Winograd: the transformed tiles of
 # a group, beside which inputs, outputs and the transformed weights are streamed.
 BLOCK_BYTES = L2_BYTES // 4
-GROUP_BYTES = L2_BYTES * 2 // 5
+GROUP_BYTES = L2_BYTES // 2

@@ -37,7 +37,7 @@ CHANNELS = 16
 EVEN = max(rows for rows in (4, 8, 16) if rows <= HIGH)
 """Height of the blocks of dU: a divisor of CHANNELS."""
 FEWEST_TILES, MOST_TILES = 24, 96
-"""In a group. Multiples of HIGH at every width; below, a product is too short for what it reads of U."""
+"""In a group. Multiples of MIDDLE; with fewer a product is too short for what it reads of U."""
 PLAN_FIELDS = 18
 """As in direct.py, and the last one is ``group_tiles``."""
 VECTOR = BYTES * LANES
@@ -174,9 +174,16 @@ helper = njit(error_model="numpy")
 
 
 def group_tiles(C, O, m):
-    """Tiles in a group: by the shape, and by the L2 cache of this processor (so it is told, and not compiled in)."""
+    """Most tiles in a group: by the shape and the L2 of this processor (so kernels are told, it is not compiled in)."""
     tiles = GROUP_BYTES // (BYTES * (m + 2) ** 2 * (C + O))
-    return max(FEWEST_TILES, min(MOST_TILES, tiles // HIGH * HIGH))
+    return max(FEWEST_TILES, min(MOST_TILES, tiles // MIDDLE * MIDDLE))
+
+
+@helper
+def equal_groups(total, most):
+    """Tiles in a group of `total`, none with more than `most`: as equal as they can be, multiples of MIDDLE."""
+    groups = -(-total // most)
+    return -(-total // (groups * MIDDLE)) * MIDDLE
 
 
 @helper
@@ -270,9 +277,10 @@ def multiply(tiles, C, O, V, U, M):
 @helper
 def forward(m, transform_input, transform_output, plan, images, rows, x, x_image, y, y_image, work):
     """y = conv(x) + bias of a block, group by group."""
-    (_, _, C, O, _, _, _, _, _, x_row, x_pixel, columns, y_row, y_pixel, U, bias, floor, size) = load_plan(plan)
+    (_, _, C, O, _, _, _, _, _, x_row, x_pixel, columns, y_row, y_pixel, U, bias, floor, most) = load_plan(plan)
     down, across = -(-rows // m), -(-columns // m)
     total = images * down * across
+    size = equal_groups(total, most)
     v_plane, m_plane = plane_bytes(size, C), plane_bytes(size, O)
     zeros, spare = work, work + BYTES * O
     V = spare + m * m * BYTES * O
@@ -292,9 +300,10 @@ def forward(m, transform_input, transform_output, plan, images, rows, x, x_image
 @helper
 def weights(m, transform_input, transform_gradient, plan, images, rows, x, x_image, dy, dy_image, dU, work):
     """dU[e] += V[e]' D[e] of a block, group by group."""
-    (_, _, C, O, _, _, _, _, _, x_row, x_pixel, columns, dy_row, dy_pixel, _, _, _, size) = load_plan(plan)
+    (_, _, C, O, _, _, _, _, _, x_row, x_pixel, columns, dy_row, dy_pixel, _, _, _, most) = load_plan(plan)
     down, across = -(-rows // m), -(-columns // m)
     total = images * down * across
+    size = equal_groups(total, most)
     v_plane, d_plane = plane_bytes(size, C), plane_bytes(size, O)
     V = work + m * m * BYTES * max(C, O)
     D = V + (m + 2) ** 2 * v_plane
