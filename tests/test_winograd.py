@@ -162,8 +162,8 @@ def test_numbers_that_are_not_finite_stay_visible(m, bad, floor):
 @pytest.mark.parametrize("m", [2, 4])
 def test_same_bytes_for_every_number_of_threads(m):
     rng = np.random.default_rng(1)
-    W = rng.standard_normal((3, 3, 96, 80)).astype(np.float32)
-    dU = rng.standard_normal((3, (m + 2) ** 2, 96, 80)).astype(np.float32)
+    W = rng.standard_normal((3, 3, 128, 144)).astype(np.float32)
+    dU = rng.standard_normal((3, (m + 2) ** 2, 128, 144)).astype(np.float32)
     seen = set()
     for count in (1, 2, 3, 1):
         threads.set_num_threads(count)
