@@ -13,7 +13,7 @@ from numba import njit
 from tinynn.activation import Activation
 from tinynn.backends.reference import convblock as reference
 
-from . import follow
+from . import conv2d, follow
 from .conv2d import FLOAT, Convolution
 from .layout import Layout
 
@@ -24,6 +24,9 @@ def forward(z, place, y, mean, variance, rstd, x, W, b, gamma, beta, block):
         reference.forward(z, place, y, mean, variance, rstd, x, W, b, gamma, beta, block)
         return
     activation = block.activation
+    if block.epsilon is None and block.pool is None:
+        conv2d.forward(z, x, W, b, block.window, block.groups, activation, block.fast)
+        return
     if block.epsilon is None:
         call = Convolution(x, W, block.window, block.groups, block.fast, block.pool)
         call.forward(None, b, after=after(call, block), follow=call.follow(activation, z=z, place=place))
