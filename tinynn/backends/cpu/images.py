@@ -462,6 +462,8 @@ def unpool_block(dz, dz_image, dz_row, z, z_image, z_row, place, place_image, pl
     for part in range(2):  # the columns to the right, then the rows below
         first_row, last_row = (0, 2 * paired_rows) if part == 0 else (2 * paired_rows, rows)
         first_column = 2 * paired_columns if part == 0 else 0
+        if first_column == columns:
+            continue
         unpool_windows(dz, dz_image, dz_row, z, z_image, z_row, place, place_image, place_row, y, y_image, y_row,
                        dy, dy_image, dy_row, images, first_row, last_row, first_column, columns, out_rows, out_columns,
                        C, KH, KW, SH, SW, top, left, norm, kind, alpha)  # fmt: skip
