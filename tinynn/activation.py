@@ -13,6 +13,8 @@ from tinynn.errors import unknown
 class Activation(StrEnum):
     """An elementwise nonlinearity; the values are Keras's names."""
 
+    __hash__ = str.__hash__  # that of the value, which it equals; an Enum's own would take longer than the look-up
+
     LINEAR = "linear"
     RELU = "relu"
     LEAKY_RELU = "leaky_relu"

@@ -22,6 +22,7 @@ from tinynn.typing import Shape
 DType: TypeAlias = Any
 """Whatever ``numpy.dtype`` understands."""
 
+ONE = np.ones(1, np.uint32)
 PIECE = 1 << 16
 """Values computed at a time in float64; a multiple of the four words of a Philox block."""
 
@@ -72,7 +73,7 @@ class Stream:
 
     def advance(self) -> None:
         """Go to the next step's numbers."""
-        self.step += 1
+        np.add(self.step, ONE, out=self.step)  # a plain 1 would be converted every time
 
     def generator(self, path: str, step: int = 0, dtype: DType = "float64") -> Generator:
         """Host-side numbers of one sub-stream: initial weights, shuffles."""

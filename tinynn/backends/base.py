@@ -501,6 +501,8 @@ def numbers(value: ArrayLike, dtype: Any) -> np.ndarray:
     """
     if type(value) is np.ndarray and value.dtype == dtype and value.dtype.isnative:
         return value
+    if isinstance(value, np.generic) and value.dtype == dtype:  # what NumPy's reductions return
+        return np.asarray(value)
     if holds_tensors(value):
         raise TypeError(
             "expected numbers, got a Tensor, whose gradient would be lost: join tensors with ops.stack or "

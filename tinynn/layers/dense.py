@@ -122,7 +122,7 @@ class Dense(Layer):
         W = graph.parameter(self.kernel)
         fused = self.function.fused
         affine = Affine(fused or Activation.LINEAR)
-        y: Tensor = affine(x, W, graph.parameter(self.bias)) if self.use_bias else affine(x, W)
+        y = graph.apply(affine, x, W, graph.parameter(self.bias)) if self.use_bias else graph.apply(affine, x, W)
         if fused is None:
             y = self.function(y)
         if self.activity_regularizer is not None:

@@ -77,9 +77,7 @@ def row_gradients(graph: Graph, drows: Array, keep: int, n: int) -> Array:
     """The gradient of each of n rows, where the output was rows (keep 1) or their mean (keep 0)."""
     if keep:
         return drows.reshape(-1)
-    rows = graph.empty(n)
-    rows[...] = drows / max(n, 1)
-    return rows
+    return np.divide(drows, max(n, 1), out=graph.empty(n))
 
 
 class SigmoidCrossEntropy(Function):

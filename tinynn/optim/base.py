@@ -23,6 +23,8 @@ __all__ = ["Optimizer", "Segment", "State"]
 EPSILON = 1e-7
 """Keras's default in all optimizers."""
 
+SQUARES = int(State.SQUARES)
+NOTHING = nullcontext()
 PARTIAL = 64
 """Sets of reached parameters whose segments are kept: two networks that are trained in turn have two."""
 
@@ -261,7 +263,7 @@ class Optimizer(Configured):
             return
         # A kernel call alone is complete or was not begun: only weights that take several are kept in one piece.
         several = len(segments) > 1 or self._constrained
-        with InterruptsWait() if several else nullcontext():
+        with InterruptsWait() if several else NOTHING:
             self.prepare(segments, loss)
             kernels = self.backend.optimizers
             for segment in segments:
@@ -301,7 +303,7 @@ class Optimizer(Configured):
         if self.decay or not isinstance(self.schedule, schedules.Constant):
             step = state[State.ITERATIONS]
             state[State.LEARNING_RATE] = self.schedule(step) / (1.0 + self.decay * step)
-        state[State.SQUARES] = 0.0 if loss is None else loss * 0.0  # NaN where the loss is not finite
+        state[SQUARES] = 0.0 if loss is None else loss * 0.0  # NaN where the loss is not finite
         for segment in segments:
             kernels.square_sum(state, segment.raw)
         if self.clipvalue is not None:
