@@ -24,12 +24,11 @@ Forward reads three rows only.
 
 from tinynn.activation import Activation
 
-from .microkernel import load_float, store_float
+from .microkernel import copy_bytes, load_float, store_float, zero_bytes
 from .simd import BLOCK, compiled
 from .vectors import (
     at_least,
     broadcast,
-    load,
     load_bytes,
     load_double,
     load_part,
@@ -38,7 +37,6 @@ from .vectors import (
     select_at_most,
     select_equal,
     select_greater,
-    store,
     store_bytes,
     store_double,
     store_part,
@@ -64,21 +62,12 @@ NAN = float("nan")
 
 @compiled()
 def zero_row(target, count):
-    zero = broadcast(0.0)
-    whole = count // LANES * LANES
-    for i in range(0, whole, LANES):
-        store(zero, target + i * FLOAT)
-    if whole < count:
-        store_part(zero, target + whole * FLOAT, count - whole)
+    zero_bytes(target, count * FLOAT)
 
 
 @compiled()
 def copy_row(source, target, count):
-    whole = count // LANES * LANES
-    for i in range(0, whole, LANES):
-        store(load(source + i * FLOAT), target + i * FLOAT)
-    if whole < count:
-        store_part(load_part(source + whole * FLOAT, count - whole), target + whole * FLOAT, count - whole)
+    copy_bytes(source, target, count * FLOAT)
 
 
 @compiled()

@@ -497,6 +497,31 @@ def take(typingctx, address, count):
 
 
 @intrinsic
+def copy_bytes(typingctx, source, target, count):
+    """`count` bytes to another place; the two do not overlap."""
+
+    def codegen(context, builder, signature, arguments):
+        source, target, count = arguments
+        places = [builder.inttoptr(address, ir.IntType(8).as_pointer()) for address in (target, source)]
+        cgutils.raw_memcpy(builder, *places, count, 1)
+        return context.get_dummy_value()
+
+    return _signature(3), codegen
+
+
+@intrinsic
+def zero_bytes(typingctx, target, count):
+    """`count` bytes of 0."""
+
+    def codegen(context, builder, signature, arguments):
+        target, count = arguments
+        cgutils.memset(builder, builder.inttoptr(target, ir.IntType(8).as_pointer()), count, 0)
+        return context.get_dummy_value()
+
+    return _signature(2), codegen
+
+
+@intrinsic
 def load_float(typingctx, address):
     """The float32 at an address."""
 
