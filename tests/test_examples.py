@@ -1,11 +1,14 @@
 """Every example runs as a newcomer starts it, prints its result, draws its picture; accuracies are in their bands."""
 
+import importlib.util
+import itertools
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -49,6 +52,53 @@ def test_playground(tmp_path):
     text = run(tmp_path, "playground.py", "--set", "xor")
     assert float(re.search(r"test ([\d.]+)", text)[1]) > 0.95
     assert (tmp_path / "playground_xor.png").exists()
+
+
+@pytest.mark.parametrize(("model", "parameters", "least"), [("c1", "62,346", 0.15), ("m2", "93,322", 0.6)])
+def test_mnist_cnn(tmp_path, model, parameters, least):
+    text = run(tmp_path, "mnist_cnn.py", "--quick", "--model", model)
+    assert f"Total params: {parameters}" in text
+    assert float(re.search(r"test accuracy ([\d.]+)", text)[1]) > least
+    assert (tmp_path / "mnist_cnn.png").stat().st_size > 20_000
+
+
+def test_fashion_cnn(tmp_path, data_folder):
+    if not (data_folder / "fashion-mnist").exists():
+        pytest.skip("needs fashion-mnist in the folder that TINYNN_DATA names")
+    text = run(tmp_path, "fashion_cnn.py", "--quick", "--fast-math")
+    assert float(re.search(r"test accuracy ([\d.]+)", text)[1]) > 0.3
+    assert (tmp_path / "fashion_cnn.png").stat().st_size > 20_000
+
+
+@pytest.mark.parametrize(
+    ("options", "parameters", "least"),
+    [([], "551,914", 0.1), (["--model", "resnet20"], "271,098", 0.1), (["--pretrained"], "271,098", 0.9)],
+)
+def test_cifar10(tmp_path, data_folder, options, parameters, least):
+    if not (data_folder / "cifar10").exists():
+        pytest.skip("needs cifar10 in the folder that TINYNN_DATA names")
+    text = run(tmp_path, "cifar10.py", "--quick", *options)
+    assert f"Total params: {parameters}" in text
+    assert float(re.search(r"test accuracy ([\d.]+)", text)[1]) > least
+    assert (tmp_path / "cifar10.png").stat().st_size > 20_000
+
+
+def test_the_shifts_of_cifar10_are_shifts():
+    """Every image of the augmented set is found in the padded original, or in its mirror image."""
+    spec = importlib.util.spec_from_file_location("cifar10_example", EXAMPLES / "cifar10.py")
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    x = np.random.default_rng(0).integers(0, 256, (60, 9, 7, 3), dtype=np.uint8)
+    y = example.augmented(x, np.random.default_rng(1), reach=2)
+    wide = np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
+    found = []
+    for n, (i, j, flip) in itertools.product(range(60), np.ndindex(5, 5, 2)):
+        window = wide[n, i : i + 9, j : j + 7]
+        if np.array_equal(y[n], window[:, ::-1] if flip else window):
+            found.append((n, i, j, flip))
+    assert [n for n, *_ in found] == list(range(60))
+    assert len({tuple(place) for _, *place in found}) > 25
+    assert 15 < sum(flip for *_, flip in found) < 45
 
 
 def accuracies(text):
