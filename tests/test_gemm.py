@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+import tinynn as nn
 from tinynn.backends.cpu import threads
 from tinynn.backends.cpu.gemm import column_sums, gemm
 from tinynn.backends.cpu.simd import BLOCK, BLOCKS
@@ -94,6 +95,27 @@ def test_read_only_and_oddly_strided_inputs():
         with np.errstate(all="ignore"):
             gemm(c, left, right)
         np.testing.assert_allclose(c, left.astype(float) @ right, atol=1e-4)
+
+
+@quick
+@given(short, short, short, st.booleans(), st.booleans(), st.sampled_from([0, 1]))
+@example(100, 10, 784, True, False, 0)
+@example(128, 512, 784, True, False, 0)
+@example(60, 40, 1100, True, False, 1)
+@example(784, 10, 100, True, True, 0)
+def test_floor_is_relu_of_the_whole_sum(m, n, k, bias, transpose_a, pad):
+    rng = np.random.default_rng(m + n + k)
+    _, a = matrix(rng, *((k, m) if transpose_a else (m, k)))
+    _, b = matrix(rng, k, n)
+    shift = rng.standard_normal(n).astype(np.float32) if bias else None
+    _, plain = matrix(rng, m, n, pad)
+    whole, floored = matrix(rng, m, n, pad)
+    if m * k:
+        a[(0, 0)] = np.nan
+    gemm(plain, a, b, transpose_a, False, shift)
+    gemm(floored, a, b, transpose_a, False, shift, floor=True)
+    np.testing.assert_array_equal(floored, np.maximum(plain, 0))
+    assert np.all(whole[:, n:] == GUARD)
 
 
 def test_nan_in_c_is_overwritten():
@@ -213,10 +235,15 @@ def test_other_vector_widths(width):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_the_number_of_threads_is_public():
+    nn.set_num_threads(3)
+    assert nn.get_num_threads() == threads.get_num_threads() == 3
+
+
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, 10**6])
 def test_number_of_threads_is_checked(value):
     with pytest.raises(ValueError, match="set_num_threads"):
-        threads.set_num_threads(value)
+        nn.set_num_threads(value)
 
 
 @pytest.mark.parametrize(("name", "value"), [("TINYNN_SIMD", "1024"), ("TINYNN_NUM_THREADS", "many")])

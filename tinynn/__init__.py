@@ -28,6 +28,7 @@ from tinynn import (
     schedules,
     utils,
 )
+from tinynn.backends import get_num_threads, set_num_threads
 from tinynn.errors import no_attribute
 from tinynn.function import Function
 from tinynn.graph import Graph
@@ -58,6 +59,7 @@ __all__ = [
     "constraints",
     "data",
     "datasets",
+    "get_num_threads",
     "gradcheck",
     "initializers",
     "layers",
@@ -70,6 +72,7 @@ __all__ = [
     "random",
     "regularizers",
     "schedules",
+    "set_num_threads",
     "set_seed",
     "utils",
 ]

@@ -9,7 +9,7 @@ from functools import cache
 from tinynn.backends.base import Backend, host
 from tinynn.errors import unknown
 
-__all__ = ["Backend", "get", "host"]
+__all__ = ["Backend", "get", "get_num_threads", "host", "set_num_threads"]
 
 NAMES = ("cpu", "gpu", "reference")
 
@@ -32,3 +32,21 @@ def _load(name: str) -> Backend:
     module = importlib.import_module(f"tinynn.backends.{name}")
     backend: Backend = module.backend
     return backend
+
+
+def get_num_threads() -> int:
+    """How many threads the kernels of the cpu backend use."""
+    from tinynn.backends.cpu import threads
+
+    return threads.get_num_threads()
+
+
+def set_num_threads(n: int) -> None:
+    """Let the kernels of the cpu backend use ``n`` threads: the speed changes, no byte of a result does.
+
+    The number at the start is ``TINYNN_NUM_THREADS``, else that of the cores. ValueError for what is no number of
+    threads here, with the variable that raises the limit.
+    """
+    from tinynn.backends.cpu import threads
+
+    threads.set_num_threads(n)
