@@ -49,6 +49,8 @@ optimizer.step()
 model.compile(loss="categorical_crossentropy", optimizer="sgd")
 gradcheck.check(model, x_train[:4], utils.to_categorical(y_train[:4], 10))
 
+assert nn.applications.ResNet20(input_shape=(32, 32, 3), classes=10).count_params() == 271098
+
 # Old Keras spellings that the courses print.
 assert optim.SGD(lr=0.01, decay=1e-6).decay == 1e-6
 assert L.Dense(4, input_dim=20).input_shape == (20,)

@@ -72,7 +72,7 @@ def test_fashion_cnn(tmp_path, data_folder):
 
 @pytest.mark.parametrize(
     ("options", "parameters", "least"),
-    [([], "551,914", 0.1), (["--model", "resnet20"], "271,098", 0.1), (["--pretrained"], "271,098", 0.9)],
+    [([], "551,914", 0.05), (["--model", "resnet20"], "271,098", 0.05), (["--pretrained"], "271,098", 0.9)],
 )
 def test_cifar10(tmp_path, data_folder, options, parameters, least):
     if not (data_folder / "cifar10").exists():
