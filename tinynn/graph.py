@@ -34,6 +34,8 @@ class Graph:
     frozen:    ids of the layers and parameters that this run shall not train; None lets ``trainable`` decide at each
                call. It is the graph that knows, because two models may share a layer that only one of them trains
     listener:  called with each Parameter as soon as its gradient is complete, while backward still runs
+    fuse:      True lets models run layers in a row as one Function, as their fit, evaluate and predict do; by default
+               every layer has nodes of its own
     fast_math: True admits algorithms that round about ten times as much, such as Winograd's F(4x4, 3x3) convolution
     """
 
@@ -47,6 +49,7 @@ class Graph:
         frozen: frozenset[int] | None = None,
         listener: Callable[[Parameter], None] | None = None,
         fast_math: bool = False,
+        fuse: bool = False,
     ):
         self.backend = backends.get(backend)
         self.array_type = self.backend.array_type
@@ -57,7 +60,7 @@ class Graph:
         self.taping = gradients
         self.frozen = frozen
         self.listener = listener
-        self.fast_math = fast_math
+        self.fast_math, self.fuse = fast_math, fuse
         self.tape: list[Function] = []
         self.losses: list[Tensor] = []
         """Scalars that layers add to the loss of the step, such as activity penalties."""

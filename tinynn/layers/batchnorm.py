@@ -160,7 +160,7 @@ class BatchNormalization(Layer):
         """Over all axes but the last."""
         graph = x.graph
         parameter, statistics = graph.parameter, None
-        training = graph.training and not graph.freezes(self)
+        training = self.takes_batch(graph)
         if not training:
             statistics = parameter(self.moving_mean).data, parameter(self.moving_variance).data
         function = BatchNorm(self.epsilon, self.scale, self.center, statistics)
@@ -173,6 +173,10 @@ class BatchNormalization(Layer):
         if training:
             graph.update(partial(self.follow, graph.backend.batchnorm, function.mean, function.variance))
         return y
+
+    def takes_batch(self, graph: Graph) -> bool:
+        """Whether a run normalizes by the batch's statistics, and the running ones follow."""
+        return graph.training and not graph.freezes(self)
 
     def follow(self, kernels: Any, mean: Array, variance: Array, scale: Array | None) -> None:
         """moving = momentum moving + (1 - momentum) batch, unless scale is 0."""

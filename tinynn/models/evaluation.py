@@ -28,7 +28,7 @@ class Evaluation:
 
     @quiet
     def run(self, callbacks: CallbackList) -> Logs:
-        graph = self.model.graph(gradients=False)
+        graph = self.model.graph(gradients=False, fuse=True)
         meter = Meter(self.model, own=False)
         callbacks.call("on_test_begin", {})
         for batch in range(self.steps):
@@ -85,7 +85,7 @@ def predict(
         data = Arrays(door.checked_features(model, x))
     size = len(data) if whole else size
     steps = door.checked_steps(steps, len(data), size)
-    feed, graph = Feed(model, data), model.graph(gradients=False)
+    feed, graph = Feed(model, data), model.graph(gradients=False, fuse=True)
     hooks = CallbackList(callbacks, model, {"steps": steps})
     hooks.call("on_predict_begin", {})
     result: np.ndarray | None = None

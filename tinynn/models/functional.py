@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tinynn.layers.base import Layer, Symbol
@@ -42,15 +42,25 @@ def layers_of(order: Sequence[Symbol]) -> list[Layer]:
     return list(dict.fromkeys(symbol.layer for symbol in order if symbol.layer is not None))
 
 
-def run(order: Sequence[Symbol], inputs: Sequence[Symbol], tensors: Sequence[Tensor], visit: Visit = None) -> Values:
-    """Make all calls in order; ``visit(layer, output)`` sees each. Returns the value of every symbol, by its id."""
+class Step:
+    """What makes the value of a symbol: the call of its layer, or of several layers at once, which end in it."""
+
+    def __init__(self, symbol: Symbol, first: Symbol | None = None, call: Callable[[Any], Any] | None = None):
+        self.symbol, self.call = symbol, call or symbol.layer
+        self.first = first or symbol
+        """The call whose inputs are needed."""
+
+
+def run(steps: Iterable[Step], inputs: Sequence[Symbol], tensors: Sequence[Tensor], visit: Visit = None) -> Values:
+    """Make all calls in order; ``visit(layer, output)`` sees each. Returns the values of the symbols, by their ids."""
     values: Values = {id(s): t for s, t in zip(inputs, tensors, strict=True)}
-    for symbol in order:
-        arguments = [values[id(s)] for s in symbol.inputs]
-        if symbol.layer is None:  # one of several results
+    for step in steps:
+        symbol = step.symbol
+        arguments = [values[id(s)] for s in step.first.inputs]
+        if step.call is None:  # one of several results
             values[id(symbol)] = arguments[0][symbol.index]
             continue
-        values[id(symbol)] = symbol.layer(arguments if symbol.takes_list else arguments[0])
-        if visit is not None:
+        values[id(symbol)] = step.call(arguments if step.first.takes_list else arguments[0])
+        if visit is not None and symbol.layer is not None:
             visit(symbol.layer, values[id(symbol)])
     return values

@@ -14,7 +14,7 @@ from tinynn.backends import Backend
 from tinynn.errors import nearest
 from tinynn.graph import Graph
 from tinynn.layers.base import Layer, Symbol, frozen_ids, snake_case
-from tinynn.models import door, evaluation, functional, training
+from tinynn.models import door, evaluation, functional, fusion, training
 from tinynn.models.callbacks import Callback, History, listed
 from tinynn.models.summary import Row, table
 from tinynn.parameter import Parameter
@@ -34,8 +34,9 @@ class Compiled:
         weighted: Sequence[Any],
         trainable: list[bool],
         fast_math: bool = False,
+        fuse: bool = True,
     ):
-        self.loss, self.optimizer, self.fast_math = loss, optimizer, fast_math
+        self.loss, self.optimizer, self.fast_math, self.fuse = loss, optimizer, fast_math, fuse
         self.metric_names = [*plain, *weighted]
         self.weighted_from = len(plain)
         """From this metric on sample weights count."""
@@ -73,6 +74,7 @@ class Model(Layer):
             backends.get(backend)
         self._backend = backend
         self.compiled: Compiled | None = None
+        self._plan: fusion.Plan | None = None
         self.stop_training = False
         self.history: History | None = None
         self.shuffles = 0
@@ -184,9 +186,22 @@ class Model(Layer):
             raise NotImplementedError(
                 f"'{self.label}' has no forward: make it as Model(inputs, outputs), or write forward(x)"
             )
-        values = functional.run(self.order, self.inputs, x if self.many_inputs else [x], visit)
+        tensors = x if self.many_inputs else [x]
+        fused = visit is None and tensors[0].graph.fuse
+        steps = self.plan.steps if fused else map(functional.Step, self.order)
+        values = functional.run(steps, self.inputs, tensors, visit)
         results = [values[id(s)] for s in self.outputs]
         return results if self.many_outputs else results[0]
+
+    @property
+    def plan(self) -> fusion.Plan:
+        """What runs with fused blocks call, settled at the first one."""
+        if self._plan is None:
+            self._plan = self.planned()
+        return self._plan
+
+    def planned(self) -> fusion.Plan:
+        return fusion.of_calls(self.order, self.outputs)
 
     def trace(self, x: Any) -> list[tuple[Layer, Any]]:
         """Run forward; every layer called with its output. A model with a forward of its own shows only the end."""
@@ -221,10 +236,12 @@ class Model(Layer):
         if self.compiled is not None and self.compiled.optimizer.built:
             self.compiled.optimizer.backend = new
 
-    def graph(self, training: bool = False, gradients: bool = True) -> Graph:
-        """A fresh graph on this model's backend."""
-        frozen, fast = (None, False) if self.compiled is None else (self.compiled.frozen, self.compiled.fast_math)
-        return Graph(backend=self.backend, training=training, gradients=gradients, frozen=frozen, fast_math=fast)
+    def graph(self, training: bool = False, gradients: bool = True, fuse: bool = False) -> Graph:
+        """A fresh graph on this model's backend; ``fuse`` as far as ``compile`` allows it."""
+        graph = Graph(backend=self.backend, training=training, gradients=gradients, fuse=fuse)
+        if (compiled := self.compiled) is not None:
+            graph.frozen, graph.fast_math, graph.fuse = compiled.frozen, compiled.fast_math, fuse and compiled.fuse
+        return graph
 
     # -- compile -----------------------------------------------------------------------------------------------------
 
@@ -236,11 +253,14 @@ class Model(Layer):
         weighted_metrics: Sequence[Any] | None = None,
         *,
         fast_math: bool = False,
+        fuse: bool = True,
     ) -> None:
         """Settle how to train: names, objects or callables, as in Keras. ``trainable`` flags take effect now.
 
         ``metrics`` count every row alike, ``weighted_metrics`` by its sample and class weight. ``fast_math=True``
-        admits convolutions that are faster and round about ten times as much.
+        admits convolutions that are faster and round about ten times as much. ``fuse=False`` runs every layer by
+        itself, where fit, evaluate and predict would run a convolution, its normalization, activation and pooling as
+        one; the numbers are the same up to rounding.
 
         Raises ValueError for an unknown name (with the nearest known one) or a loss that does not fit the output.
         """
@@ -253,7 +273,13 @@ class Model(Layer):
                 )
         trainable = [layer.trainable for layer in self.all_layers()]
         compiled = Compiled(
-            losses.get(loss), optim.get(optimizer), metrics or [], weighted_metrics or [], trainable, bool(fast_math)
+            losses.get(loss),
+            optim.get(optimizer),
+            metrics or [],
+            weighted_metrics or [],
+            trainable,
+            bool(fast_math),
+            bool(fuse),
         )
         for name in compiled.metric_names:
             # An unknown name is refused here, also while the model's shapes are not known.

@@ -7,6 +7,7 @@ from typing import Any
 
 from tinynn.backends import Backend
 from tinynn.layers.base import Layer, Symbol
+from tinynn.models import fusion
 from tinynn.models.functional import Visit
 from tinynn.models.model import Model
 from tinynn.tensor import Tensor
@@ -80,7 +81,7 @@ class Sequential(Model):
 
     def reshaped(self) -> None:
         """Note the shapes and paths after a change of the stack; compile has to be called again."""
-        self.compiled = None
+        self.compiled = self._plan = None
         if self.stack and self.stack[-1].built:
             self.built_for = self.stack[0].built_for
             self.output_shape, self.built = self.stack[-1].output_shape, True
@@ -106,11 +107,18 @@ class Sequential(Model):
         return input_shape
 
     def run(self, x: Tensor, visit: Visit = None) -> Tensor:
+        if visit is None and x.graph.fuse:
+            for call in self.plan.steps:
+                x = call(x)
+            return x
         for layer in self.stack:
             x = layer(x)
             if visit is not None:
                 visit(layer, x)
         return x
+
+    def planned(self) -> fusion.Plan:
+        return fusion.of_stack(self.stack)
 
     def config(self) -> dict[str, Any]:
         return {

@@ -90,7 +90,7 @@ class Run:
         self.model, self.data, self.batch_size, self.steps, self.shuffle = model, data, batch_size, steps, shuffle
         self.progress, self.callbacks = progress, callbacks
         self.feed = Feed(model, data)
-        self.graph = model.graph(training=True)
+        self.graph = model.graph(training=True, fuse=True)
         self.graph.updates = []
         self.optimizer = model.compiled.optimizer  # type: ignore[union-attr]
 
