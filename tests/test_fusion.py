@@ -168,7 +168,7 @@ def made(name: str, backend: str = "cpu", fuse: bool = True, optimizer: Any = No
 
 
 def blocks(model: Any) -> list[str]:
-    return [" ".join(type(layer).__name__ for layer in chain) for chain in model.plan.chains]
+    return [" ".join(type(layer).__name__ for layer in chain) for chain in model.fusion_plan.chains]
 
 
 @pytest.mark.parametrize("name", NETS)

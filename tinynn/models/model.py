@@ -188,19 +188,19 @@ class Model(Layer):
             )
         tensors = x if self.many_inputs else [x]
         fused = visit is None and tensors[0].graph.fuse
-        steps = self.plan.steps if fused else map(functional.Step, self.order)
+        steps = self.fusion_plan.steps if fused else map(functional.Step, self.order)
         values = functional.run(steps, self.inputs, tensors, visit)
         results = [values[id(s)] for s in self.outputs]
         return results if self.many_outputs else results[0]
 
     @property
-    def plan(self) -> fusion.Plan:
+    def fusion_plan(self) -> fusion.Plan:
         """What runs with fused blocks call, settled at the first one."""
         if self._plan is None:
-            self._plan = self.planned()
+            self._plan = self._planned()
         return self._plan
 
-    def planned(self) -> fusion.Plan:
+    def _planned(self) -> fusion.Plan:
         return fusion.of_calls(self.order, self.outputs)
 
     def trace(self, x: Any) -> list[tuple[Layer, Any]]:

@@ -108,7 +108,7 @@ class Sequential(Model):
 
     def run(self, x: Tensor, visit: Visit = None) -> Tensor:
         if visit is None and x.graph.fuse:
-            for call in self.plan.steps:
+            for call in self.fusion_plan.steps:
                 x = call(x)
             return x
         for layer in self.stack:
@@ -117,7 +117,7 @@ class Sequential(Model):
                 visit(layer, x)
         return x
 
-    def planned(self) -> fusion.Plan:
+    def _planned(self) -> fusion.Plan:
         return fusion.of_stack(self.stack)
 
     def config(self) -> dict[str, Any]:
