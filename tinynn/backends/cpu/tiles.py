@@ -76,14 +76,13 @@ def multiply_block(rows_adjacent, height, width, a, sa, b, sb, depth, c, sc, add
 @compiled()
 def store_part(block, block_stride, rows, columns, c, c_row, c_col, addend, add_row, add_col, floor):
     """Copy the part of a block that lies inside C, adding the addend; where `floor` is not 0, nothing below 0."""
+    lowest = np.float32(0 if floor != 0 else -np.inf)
     for i in range(rows):
         for j in range(columns):
             value = load_float(block + i * block_stride + j * FLOAT)
             if addend != 0:
                 value += load_float(addend + i * add_row + j * add_col)
-            if floor != 0 and value < np.float32(0):
-                value = np.float32(0)
-            store_float(value, c + i * c_row + j * c_col)
+            store_float(lowest if value < lowest else value, c + i * c_row + j * c_col)
 
 
 @compiled()
