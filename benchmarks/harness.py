@@ -64,11 +64,11 @@ class Measured:
 
 
 class Worker:
-    """A contender's process; ask it with ``prepare`` and ``run``."""
+    """A contender's process, ``python -m module arguments``, for a number of threads; it answers what it is asked."""
 
-    def __init__(self, case_name: str, contender: str, threads: int):
+    def __init__(self, label: str, threads: int, module: str, *arguments: str):
         count = str(threads)
-        self.label = f"{case_name} with {threads} thread{'s' * (threads > 1)}, contender {contender}"
+        self.label = f"{label} with {threads} thread{'s' * (threads > 1)}"
         pools = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
         paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {
@@ -78,7 +78,7 @@ class Worker:
             "PYTHONPATH": os.pathsep.join(paths),
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", case_name, contender],
+            [sys.executable, "-m", module, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -138,7 +138,8 @@ def measure(name: str, threads: int, *, rounds: int, seconds: float, compiled: b
     with tempfile.TemporaryDirectory() as folder:
         try:
             for contender in contenders:
-                workers[contender] = Worker(name, contender, threads)
+                label = f"{name}, contender {contender}"
+                workers[contender] = Worker(label, threads, "benchmarks.worker", name, contender)
                 try:
                     workers[contender].prepare(Path(folder) / "weights.npz", threads)
                     workers[contender].run(4)

@@ -190,8 +190,8 @@ STAGES = ("feed: rows to tensors", "forward: the layers", "loss", "backward", "o
 
 def fit_step(name: str, batch_size: int) -> Iterator[tuple[str, Table]]:
     """Tables for one ``fit`` step of a case."""
-    from tinynn.models.callbacks import CallbackList
     from tinynn.models.batches import Meter
+    from tinynn.models.callbacks import CallbackList
     from tinynn.models.door import checked_arrays
     from tinynn.models.training import Run
 

@@ -18,6 +18,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -149,8 +150,11 @@ def run(contender: Ours | Theirs, steps: int) -> dict[str, Any]:
     }
 
 
-def serve(case_name: str, contender_name: str, answer: Callable[[dict[str, Any]], None]) -> None:
-    """Obey the lines on stdin until it is closed; an error is answered with its traceback, and ends the worker."""
+Answer = Callable[[dict[str, Any]], None]
+
+
+def serve(case_name: str, contender_name: str, answer: Answer) -> None:
+    """Obey the lines on stdin until it is closed."""
     case, contender = find(case_name), None
     for line in sys.stdin:
         command = json.loads(line)
@@ -163,7 +167,8 @@ def serve(case_name: str, contender_name: str, answer: Callable[[dict[str, Any]]
             answer(run(contender, command["steps"]))
 
 
-def main() -> None:
+def converse(obey: Callable[[Answer], None]) -> None:
+    """Let ``obey`` read commands from stdin and answer them; an error is answered too, and ends the process."""
     # What libraries print must not get between the answers: stdout itself becomes stderr.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -172,11 +177,11 @@ def main() -> None:
         print(json.dumps(message), file=answers, flush=True)
 
     try:
-        serve(sys.argv[1], sys.argv[2], answer)
+        obey(answer)
     except Exception:
         answer({"error": traceback.format_exc()})
         sys.exit(1)
 
 
 if __name__ == "__main__":
-    main()
+    converse(partial(serve, sys.argv[1], sys.argv[2]))
