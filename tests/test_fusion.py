@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import tinynn as nn
+from tests.device import device_backend
 from tinynn import Graph, Input, Model, Sequential, optim
 from tinynn import layers as L
 from tinynn.layers.convblock import ConvBlock
+from tinynn.layers.merge import ReluSum
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((8, 11, 10, 3)).astype("float32")
@@ -70,6 +72,18 @@ def added_to_itself() -> Model:
     x = Input((11, 10, 3))
     y = conv(bias_initializer="ones", use_bias=True)(x)
     return ended(x, L.Multiply()([y, y]))
+
+
+def joins() -> Model:
+    x = Input((11, 10, 3))
+    a, b = conv(4, activation="tanh")(x), conv(4, activation="tanh")(x)
+    narrow = conv(4, activation="tanh", strides=(11, 10))(x)
+    y = L.ReLU()(L.Add()([a, b]))
+    y = L.ReLU()(L.Add()([y, y]))
+    y = L.ReLU()(L.Add()([y, narrow]))  # repeats: one by one
+    y = L.ReLU()(L.Add()([y, a, b]))  # and so are three
+    total = L.Add()([y, a])
+    return ended(x, L.Multiply()([total, L.ReLU()(total)]))
 
 
 def nested() -> Model:
@@ -147,7 +161,8 @@ NETS: dict[str, tuple[Callable[[], Model], list[str]]] = {
     "penalties": (with_penalties, [f"{C} {B} {R}"]),
     "frozen_norm": (frozen_norm, [f"{C} {B} {R} {P}", f"{C} {B} {R}"]),
     "frozen_base": (frozen_base, [f"{C} {B} {R}"]),
-    "residual": (residual, [f"{C} {B} {R}", f"{C} {B} {R}", f"{C} {B}"]),
+    "residual": (residual, [f"{C} {B} {R}", f"{C} {B} {R}", f"{C} {B}", "Add Activation"]),
+    "joins": (joins, ["Add ReLU"] * 4),
     "shared_convolution": (shared_convolution, []),
     "shared_norm": (shared_norm, []),
     "read_twice": (read_twice, [f"{C} {B}"]),
@@ -156,7 +171,7 @@ NETS: dict[str, tuple[Callable[[], Model], list[str]]] = {
 }  # fmt: skip
 
 
-def made(name: str, backend: str = "cpu", fuse: bool = True, optimizer: Any = None) -> Model:
+def made(name: str, backend: Any = "cpu", fuse: bool = True, optimizer: Any = None) -> Model:
     """Compiled, with weights and statistics that no initializer gives; equal for equal names."""
     nn.set_seed(3)
     model = NETS[name][0]()
@@ -238,8 +253,8 @@ def close(got: Any, want: Any, tolerance: float, least: float = 0.0) -> None:
 @pytest.mark.parametrize("name", [name for name, (_, found) in NETS.items() if found])
 def test_a_step_has_the_same_numbers(name: str, backend: str, dtype: str) -> None:
     fused, apart = Step(name, backend, True, dtype), Step(name, backend, False, dtype)
-    assert ConvBlock in fused.functions
-    assert ConvBlock not in apart.functions
+    assert {ConvBlock, ReluSum} & set(fused.functions)
+    assert not {ConvBlock, ReluSum} & set(apart.functions)
     close(fused.loss, apart.loss, 1e-6)
     close(fused.prediction, apart.prediction, 1e-6)
     assert fused.gradients.keys() == apart.gradients.keys()
@@ -326,6 +341,10 @@ def test_a_frozen_norm_behind_a_trained_convolution_runs_by_itself() -> None:
     assert [b.block.epsilon for b in functions_of(made("frozen_base"), training=True)] == [None, 1e-3]
 
 
+def test_only_two_inputs_of_one_shape_are_joined() -> None:
+    assert Step("joins", "cpu", True, "float32").functions.count(ReluSum) == 2
+
+
 def test_frozen_statistics_stay() -> None:
     model = made("frozen_norm")
     frozen, trained = (layer for layer in model.layers if isinstance(layer, L.BatchNormalization))
@@ -400,6 +419,17 @@ def test_the_layer_that_made_a_nan_is_named(name: str) -> None:
 
 def all_inside(layer: L.Layer) -> list[L.Layer]:
     return [inner for one in layer.layers_inside() for inner in [one, *all_inside(one)]]
+
+
+@pytest.mark.parametrize("name", ["vgg", "c1", "residual", "frozen_base"])
+def test_blocks_stay_on_the_device(name: str) -> None:
+    def outcome(backend: Any) -> Any:
+        model = made(name, backend)
+        return model.fit(X, Y, verbose=0).history["loss"], model.predict(X)
+
+    device, reference = outcome(device_backend()), outcome("reference")
+    np.testing.assert_allclose(device[0], reference[0], rtol=1e-6)
+    close(device[1], reference[1], 1e-6)
 
 
 def test_a_nan_in_the_data_stays_one() -> None:

@@ -280,6 +280,16 @@ class Block:
     fast: bool = False
 
 
+class MergeKernels(Protocol):
+    """Two arrays of one shape into one."""
+
+    def relu_sum(self, y: Array, a: Array, b: Array) -> None:
+        """y = max(a + b, 0), the end of a residual block"""
+
+    def relu_sum_backward(self, da: Array | None, db: Array | None, dy: Array, y: Array) -> None:
+        """da = db = dy where y > 0, else 0. da may be dy."""
+
+
 class DropoutKernels(Protocol):
     """Random masks and noise. Element e takes word e % 4 of the Philox block (e // 4, step, substream, call)."""
 
@@ -457,6 +467,7 @@ class Backend:
     convblock: ConvBlockKernels
     batchnorm: BatchNormKernels
     layernorm: LayerNormKernels
+    merge: MergeKernels
     dropout: DropoutKernels
     optimizers: OptimizerKernels
 

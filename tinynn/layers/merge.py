@@ -51,6 +51,24 @@ class Total(Function):
         return gradients
 
 
+class ReluSum(Function):
+    """y = max(a + b, 0) for a and b of one shape; both receive dy where y > 0."""
+
+    def forward(self, graph: Graph, a: Array, b: Array) -> Array:
+        y = graph.empty(*a.shape)
+        graph.backend.merge.relu_sum(y, a, b)
+        self.saved = y
+        return y
+
+    def backward(self, graph: Graph, dy: Array) -> tuple[Array | None, Array | None]:
+        y = self.saved
+        in_place = self.needs(0) and dy.flags.c_contiguous
+        da = dy if in_place else graph.empty(*y.shape) if self.needs(0) else None
+        db = graph.empty(*y.shape) if self.needs(1) else None
+        graph.backend.merge.relu_sum_backward(da, db, dy, y)
+        return da, db
+
+
 class Merge(Layer):
     """What layers of several inputs share: they are called with a list of at least two tensors."""
 

@@ -1,7 +1,8 @@
 """Fusion: layers in a row that one Function computes faster. Layers, names, weights and numbers stay as they are.
 
 Conv2D -> [BatchNormalization] -> [activation] -> [MaxPooling2D] is one block (``layers/convblock.py``), as far as
-nobody else looks at what is between. Only graphs with ``fuse`` run blocks: those of fit, evaluate and predict.
+nobody else looks at what is between; so is Add -> relu, the end of a residual block (``layers/merge.py``). Only
+graphs with ``fuse`` run blocks: those of fit, evaluate and predict.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tinynn.layers.batchnorm import BatchNormalization
 from tinynn.layers.conv2d import Conv2D
 from tinynn.layers.convblock import ConvBlock
 from tinynn.layers.images import window_on
+from tinynn.layers.merge import Add, ReluSum
 from tinynn.layers.pooling import MaxPooling2D
 from tinynn.models.functional import Step
 from tinynn.tensor import Tensor
@@ -107,8 +109,29 @@ class Chain:
         return W.data * s, shift if beta is None else shift + beta.data
 
 
-def chain(layers: Sequence[Layer]) -> Chain | None:
+class Join:
+    """Add and the relu behind it."""
+
+    def __init__(self, layers: Sequence[Layer]):
+        self.layers = tuple(layers)
+
+    def __call__(self, tensors: Sequence[Tensor]) -> Tensor:
+        add, relu = self.layers
+        if len(tensors) != 2 or tensors[0].shape != tensors[1].shape:
+            y: Tensor = relu(add(tensors))
+            return y
+        relu.ensure_built(add.ensure_built([t.shape[1:] for t in tensors]))
+        return ReluSum()(*tensors)
+
+
+def block(layers: Sequence[Layer]) -> Chain | Join | None:
     """The longest block that some layers in a row begin with; None where they begin with none."""
+    if len(layers) > 1 and type(layers[0]) is Add and kind_of(layers[1]) is Kind.RELU:
+        return Join(layers[:2])
+    return chain(layers)
+
+
+def chain(layers: Sequence[Layer]) -> Chain | None:
     rest = list(layers)
     conv = take(rest, Conv2D)
     if conv is None or conv.function.fused is None or conv.activity_regularizer is not None:
@@ -153,7 +176,7 @@ class Plan:
     def chains(self) -> list[tuple[Layer, ...]]:
         """The layers of every block."""
         calls = [step.call if isinstance(step, Step) else step for step in self.steps]
-        return [call.layers for call in calls if isinstance(call, Chain)]
+        return [call.layers for call in calls if isinstance(call, (Chain, Join))]
 
 
 def of_stack(stack: Sequence[Layer]) -> Plan:
@@ -161,7 +184,7 @@ def of_stack(stack: Sequence[Layer]) -> Plan:
     calls: list[Callable[[Any], Any]] = []
     i = 0
     while i < len(stack):
-        found = chain(stack[i : i + LONGEST])
+        found = block(stack[i : i + LONGEST])
         calls.append(found or stack[i])
         i += len(found.layers) if found else 1
     return Plan(calls)
@@ -182,7 +205,7 @@ def of_calls(order: Sequence[Symbol], outputs: Sequence[Symbol]) -> Plan:
     steps = {id(symbol): Step(symbol) for symbol in order}
     for symbol in order:
         symbols = list(islice(row(symbol), LONGEST))
-        found = chain([s.layer for s in symbols if s.layer is not None])
+        found = block([s.layer for s in symbols if s.layer is not None])
         if found is not None:
             *inside, last = symbols[: len(found.layers)]
             for s in inside:

@@ -18,6 +18,7 @@ from tinynn.backends.cpu import (  # noqa: F401
     dropout,
     layernorm,
     memory,
+    merge,
     optimizers,
     pool2d,
     softmax,
@@ -38,6 +39,7 @@ backend = Backend(
     convblock=convblock,
     batchnorm=batchnorm,
     layernorm=layernorm,
+    merge=merge,
     dropout=dropout,
     optimizers=optimizers,
 )

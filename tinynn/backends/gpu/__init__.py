@@ -21,6 +21,7 @@ from tinynn.backends.reference import (
     dense,
     dropout,
     layernorm,
+    merge,
     optimizers,
     pool2d,
     softmax,
@@ -69,6 +70,7 @@ def make() -> Backend:
         convblock=convblock,
         batchnorm=batchnorm,
         layernorm=layernorm,
+        merge=merge,
         dropout=dropout,
         optimizers=optimizers,
     )

@@ -11,6 +11,7 @@ from tinynn.backends.reference import (
     dense,
     dropout,
     layernorm,
+    merge,
     optimizers,
     pool2d,
     softmax,
@@ -31,6 +32,7 @@ backend = Backend(
     convblock=convblock,
     batchnorm=batchnorm,
     layernorm=layernorm,
+    merge=merge,
     dropout=dropout,
     optimizers=optimizers,
 )
