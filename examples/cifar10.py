@@ -25,7 +25,7 @@ MEAN, VARIANCE = (125.3, 123.0, 113.9), (63.0**2, 62.1**2, 66.7**2)
 def vgg() -> Sequential:
     """Two convolutions of 32, two of 64, two of 128 filters, a pool and dropout behind each pair; 0..255 go in."""
     model = Sequential([L.Normalization(mean=MEAN, variance=VARIANCE, input_shape=(32, 32, 3))])
-    for filters, rate in ((32, 0.1), (64, 0.2), (128, 0.3)):
+    for filters, rate in ((32, 0.05), (64, 0.1), (128, 0.2)):
         for _ in range(2):
             model.add(L.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal"))
             model.add(L.BatchNormalization(momentum=0.9))
@@ -34,13 +34,13 @@ def vgg() -> Sequential:
         model.add(L.Dropout(rate))
     model.add(L.Flatten())
     model.add(L.Dense(128, activation="relu"))
-    model.add(L.Dropout(0.3))
+    model.add(L.Dropout(0.2))
     model.add(L.Dense(10, activation="softmax"))
     return model
 
 
 def adam(steps: int) -> optim.Optimizer:
-    return optim.Adam(schedules.CosineDecay(0.002, decay_steps=steps))
+    return optim.Adam(schedules.CosineDecay(0.001, decay_steps=steps))
 
 
 def momentum(steps: int) -> optim.Optimizer:
