@@ -40,10 +40,10 @@ def _prepare_numba(wanted: int) -> None:
     workqueue, is slower and refuses two Python threads at once.
     """
     os.environ.setdefault("NUMBA_THREADING_LAYER_PRIORITY", "omp tbb workqueue")
-    # GNU's OpenMP lets waiting threads spin. Where anything else uses a core, that costs time slices; where threads sleep
-    # at once, every step wakes them several times. A step of Dense 784-512-512-10 on two cores took, quiet and beside one
-    # busy process: 3.6 ms with threads that sleep at once; 2.9 and 5.5 with 1,000 turns of spinning; 2.6 and 9.5 with
-    # 10,000; 2.6 and 50 to 80 with the library's own default, which is also PyTorch's.
+    # GNU's OpenMP lets waiting threads spin. Where anything else uses a core, that costs time slices; where threads
+    # sleep at once, every step wakes them several times. A step of Dense 784-512-512-10 on two cores took, quiet and
+    # beside one busy process: 3.6 ms with threads that sleep at once; 2.9 and 5.5 with 1,000 turns of spinning; 2.6 and
+    # 9.5 with 10,000; 2.6 and 50 to 80 with the library's own default, which is also PyTorch's.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     if "numba" not in sys.modules:
