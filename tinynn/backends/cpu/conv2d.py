@@ -193,7 +193,8 @@ class Convolution:
         if dW is not None:
             size = winograd.packed_size(self.C, self.O, m) if m else dW.size
             sums = self.empty(cut.pieces * size).reshape(cut.pieces, size)
-            algorithm = {0: direct.weights_block, 2: winograd.weights_block_2, 4: winograd.weights_block_4}[m]
+            simple = direct.weights_algorithm(self.window, self.C, self.groups)
+            algorithm = {0: simple, 2: winograd.weights_block_2, 4: winograd.weights_block_4}[m]
             values |= {
                 "weights": algorithm(), "dW": sums.ctypes.data, "dW_bytes": size * FLOAT,
                 "weights_shape": self.shape(self.x_strides(), (self.OW, row, pixel)),

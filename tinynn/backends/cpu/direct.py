@@ -13,11 +13,12 @@ Images are described by addresses and byte strides; conv2d.py knows who calls wh
 """
 
 import numpy as np
+from numba import njit
 
 from . import tasks
 from .images import copy_row, zero_row
 from .microkernel import load_float, make_load_ints, make_product, make_transpose, store_float
-from .simd import BLOCK, compiled, entry_point
+from .simd import BLOCK, WIDTH, compiled, entry_point
 from .tasks import BLOCK_ENTRY, ENTRY
 
 LANES, PANEL = BLOCK.lanes, BLOCK.columns
@@ -42,6 +43,11 @@ rows_middle_wide = make_product(MIDDLE, 2, rows_adjacent=False, steps=True, floo
 rows_middle_slim = make_product(MIDDLE, 1, rows_adjacent=False, steps=True, floor=True)
 rows_low_wide = make_product(LOW, 2, rows_adjacent=False, steps=True, floor=True)
 rows_low_slim = make_product(LOW, 1, rows_adjacent=False, steps=True, floor=True)
+WINDOWS = {512: ((3, 9), (5, 5), (3, 3)), 256: ((3, 3),), 128: ()}[WIDTH]
+"""(KH, KW C) of kernels all of whose rows fit the registers at once: then each number of dy is read once."""
+window_3_9 = make_product(27, 1, rows_adjacent=True, steps=True, groups=3)
+window_5_5 = make_product(25, 1, rows_adjacent=True, steps=True, groups=5)
+window_3_3 = make_product(9, 1, rows_adjacent=True, steps=True, groups=3)
 columns_high_wide = make_product(HIGH, 2, rows_adjacent=True, steps=True)
 columns_high_slim = make_product(HIGH, 1, rows_adjacent=True, steps=True)
 columns_upper_wide = make_product(UPPER, 2, rows_adjacent=True, steps=True)
@@ -301,6 +307,47 @@ def weights_block(shape, images, rows, x, x_image, dy, dy_image, dW, work):
                         weights_row(source, SH * x_row, SW * x_pixel, dy + n * dy_image + column, dy_row, dy_pixel,
                                     rows, columns, dW + (u * KW + v) * C * dW_row + column, dW_row, count,
                                     items, width, work)  # fmt: skip
+
+
+# Compiled into each entry point below, for one kernel each: no cache of its own.
+@njit(error_model="numpy")
+def weights_of_window(product, taps, shape, images, rows, x, x_image, dy, dy_image, dW, work):
+    """`weights_block` for a window whose rows are all summed up at once, LANES outputs after another."""
+    (_, _, _, O, _, SH, SW, DH, _, x_row, x_pixel, columns, dy_row, dy_pixel, _, _, _, _, _, _, _,
+     _) = load_shape(shape)  # fmt: skip
+    none, row = np.int64(0), O * FLOAT
+    for n in range(images):
+        for first in range(0, O, LANES):
+            target, target_row, addend = dW + first * FLOAT, row, dW + first * FLOAT
+            if O - first < LANES:
+                target, target_row, addend = work, np.int64(LANES * FLOAT), none
+            product(x + n * x_image, SW * x_pixel, dy + n * dy_image + first * FLOAT, dy_pixel, columns,
+                    rows, SH * x_row, dy_row, target, target_row, addend, target_row, DH * x_row)  # fmt: skip
+            if O - first < LANES:
+                add_part(work, LANES * FLOAT, taps, O - first, dW + first * FLOAT, row, False)
+
+
+@entry_point(BLOCK_ENTRY)
+def weights_block_3_9(shape, images, rows, x, x_image, dy, dy_image, dW, work):
+    weights_of_window(window_3_9, 27, shape, images, rows, x, x_image, dy, dy_image, dW, work)
+
+
+@entry_point(BLOCK_ENTRY)
+def weights_block_5_5(shape, images, rows, x, x_image, dy, dy_image, dW, work):
+    weights_of_window(window_5_5, 25, shape, images, rows, x, x_image, dy, dy_image, dW, work)
+
+
+@entry_point(BLOCK_ENTRY)
+def weights_block_3_3(shape, images, rows, x, x_image, dy, dy_image, dW, work):
+    weights_of_window(window_3_3, 9, shape, images, rows, x, x_image, dy, dy_image, dW, work)
+
+
+def weights_algorithm(window, C, groups):
+    """The entry point for a shape."""
+    seen = window.size[0], window.size[1] * C
+    if groups > 1 or window.dilation[1] > 1 or seen not in WINDOWS:
+        return weights_block
+    return {(3, 9): weights_block_3_9, (5, 5): weights_block_5_5, (3, 3): weights_block_3_3}[seen]
 
 
 # -- gradient of the inputs ------------------------------------------------------------------------------------------

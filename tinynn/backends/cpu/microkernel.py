@@ -148,6 +148,7 @@ def make_product(
     unroll: int = 2,
     steps: bool = False,
     floor: bool = False,
+    groups: int = 1,
 ):
     """Micro-kernel of the matrix product: C = A B (+ addend), for `rows` x (`vectors` * lanes) elements of C.
 
@@ -159,13 +160,15 @@ def make_product(
 
     With `steps` there are three more arguments behind depth, (steps, a_step, b_step), and the sum runs over so many
     pieces of the depth, the next one a_step and b_step further (the rows of a convolution's window). With `floor` there
-    is one more at the end: not 0 for C = max(C, 0), where NaN stays.
+    is one more at the end: not 0 for C = max(C, 0), where NaN stays. With `groups` (and steps) there is one more at the
+    end, too: the rows are that many runs, and the next run of A is so many bytes further.
     """
-    count = 9 + 3 * steps + floor
+    count = 9 + 3 * steps + floor + (groups > 1)
 
     def codegen(context, builder, signature, arguments):
         a, a_stride, b, b_stride, depth, *rest = arguments
         c, c_stride, addend, addend_stride = rest[3 * steps : 3 * steps + 4]
+        a_group = rest[-1] if groups > 1 else 0
         v = Vectors(builder, lanes)
         vector_bytes = BYTES * lanes
         row_stride, depth_stride = (BYTES, a_stride) if rows_adjacent else (a_stride, BYTES)
@@ -177,7 +180,8 @@ def make_product(
                 for k in range(count):
                     row_of_b = [v.load(v.address(b, vector_bytes * q, (k, b_stride))) for q in range(vectors)]
                     for r in range(rows):
-                        x = v.broadcast(v.address(a, 0, (r, row_stride), (k, depth_stride)))
+                        run, place = divmod(r, rows // groups)
+                        x = v.broadcast(v.address(a, 0, (run, a_group), (place, row_stride), (k, depth_stride)))
                         for q in range(vectors):
                             cell = r * vectors + q
                             sums[cell] = v.multiply_add(x, row_of_b[q], sums[cell])
@@ -219,7 +223,16 @@ def make_product(
                     v.store(finish(total), target)
         return context.get_dummy_value()
 
-    if steps and floor:
+    if groups > 1:
+
+        @intrinsic
+        def product(
+            typingctx,
+            a, a_stride, b, b_stride, depth, steps, a_step, b_step, c, c_stride, addend, addend_stride, a_group,
+        ):  # fmt: skip
+            return _signature(count), codegen
+
+    elif steps and floor:
 
         @intrinsic
         def product(
