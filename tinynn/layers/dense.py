@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class Affine(Function):
     """activation(x W + b) as one node.
 
-    x (..., I), W (I, O), b (O,) or left out -> y (..., O). The activation is one of ``activation.FUSED``.
+    x (..., I), W (I, O), b (O,) or left out -> y (..., O). The activation is one of ``activation.FUSED``, or a sigmoid
+    whose logits no loss will ask for.
     """
 
     def __init__(self, activation: Activation = Activation.LINEAR):
@@ -118,9 +119,12 @@ class Dense(Layer):
         return (*input_shape[:-1], self.units)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.compute(x, self.function.fused)
+
+    def compute(self, x: Tensor, fused: Activation | None) -> Tensor:
+        """The layer with an activation inside its kernel, or (None) behind it."""
         graph = x.graph
         W = graph.parameter(self.kernel)
-        fused = self.function.fused
         affine = Affine(fused or Activation.LINEAR)
         y = graph.apply(affine, x, W, graph.parameter(self.bias)) if self.use_bias else graph.apply(affine, x, W)
         if fused is None:

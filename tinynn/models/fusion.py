@@ -21,6 +21,7 @@ from tinynn.layers.base import Layer, Symbol
 from tinynn.layers.batchnorm import BatchNormalization
 from tinynn.layers.conv2d import Conv2D
 from tinynn.layers.convblock import ConvBlock
+from tinynn.layers.dense import Dense
 from tinynn.layers.images import window_on
 from tinynn.layers.merge import Add, ReluSum
 from tinynn.layers.pooling import MaxPooling2D
@@ -124,11 +125,24 @@ class Join:
         return ReluSum()(*tensors)
 
 
-def block(layers: Sequence[Layer]) -> Chain | Join | None:
+class Hidden:
+    """A Dense layer whose sigmoid is part of its kernel: another Dense reads it, so no loss looks for its logits."""
+
+    def __init__(self, layer: Dense):
+        self.layers, self.layer = (layer,), layer
+
+    def __call__(self, x: Tensor) -> Tensor:
+        layer = self.layer
+        if x.data.shape[1:] != layer.built_for:
+            layer.ensure_built(x.shape[1:])
+        return layer.compute(x, Kind.SIGMOID)
+
+
+def block(layers: Sequence[Layer]) -> Chain | Join | Hidden | None:
     """The longest block that some layers in a row begin with; None where they begin with none."""
     if len(layers) > 1 and type(layers[0]) is Add and kind_of(layers[1]) is Kind.RELU:
         return Join(layers[:2])
-    return chain(layers)
+    return chain(layers) or hidden(layers)
 
 
 def chain(layers: Sequence[Layer]) -> Chain | None:
@@ -145,6 +159,13 @@ def chain(layers: Sequence[Layer]) -> Chain | None:
     pool = take(rest, MaxPooling2D)
     found = layers[: len(layers) - len(rest)]
     return Chain(found, conv, norm, kind, pool) if len(found) > 1 else None
+
+
+def hidden(layers: Sequence[Layer]) -> Hidden | None:
+    """What some layers in a row begin with, if it is that."""
+    first, *rest = layers
+    found = type(first) is Dense and first.activation == "sigmoid" and rest and type(rest[0]) is Dense
+    return Hidden(cast(Dense, first)) if found else None
 
 
 def take(rest: list[Layer], kind: type[T], fits: Callable[[T], bool] = lambda layer: True) -> T | None:
