@@ -43,8 +43,10 @@ rows_low_slim = make_product(LOW, 1, rows_adjacent=False, floor=True)
 columns_wide = make_product(HIGH, 2, rows_adjacent=True, floor=True)
 columns_slim = make_product(HIGH, 1, rows_adjacent=True, floor=True)
 load_plan = make_load_ints(PLAN_FIELDS)
-DOT_ROWS, DOT_COLUMNS = 6, 2
-dots = make_dots(DOT_ROWS, DOT_COLUMNS)
+TALL, BROAD = (6, 2), (4, 5) if LANES == 16 else (6, 2)
+"""Rows and columns of the blocks of a narrow product: BROAD loads less, and needs more registers."""
+dots_tall = make_dots(*TALL)
+dots_broad = make_dots(*BROAD)
 
 
 @compiled()
@@ -154,7 +156,10 @@ def multiply_narrow_tile(rows, columns, depth, a, a_row, b, b_row, b_col, c, c_r
                          addend, add_row, add_col, floor, work):  # fmt: skip
     """The same for few columns, rows of A along the depth: every number of C is a dot product."""
     packed_b, block = work + B_PLACE, work + C_PLACE
-    block_stride, b_stride = np.int64(DOT_COLUMNS * FLOAT), b_col
+    # The one that computes fewer columns in vain.
+    broad = -(-columns // BROAD[1]) * BROAD[1] <= -(-columns // TALL[1]) * TALL[1]
+    dot_rows, dot_columns = BROAD if broad else TALL
+    block_stride, b_stride = np.int64(dot_columns * FLOAT), b_col
     if b_row != FLOAT:  # B^T, one row of it behind the other
         b_stride = FLOAT * (depth + LANES)
         if b_col == FLOAT:
@@ -168,13 +173,17 @@ def multiply_narrow_tile(rows, columns, depth, a, a_row, b, b_row, b_col, c, c_r
                 for k in range(depth):
                     store_float(load_float(b + k * b_row + j * b_col), packed_b + j * b_stride + k * FLOAT)
         b = packed_b
-    for i in range(0, rows, DOT_ROWS):
-        inside_rows = min(DOT_ROWS, rows - i)
-        for j in range(0, columns, DOT_COLUMNS):
-            items = min(DOT_COLUMNS, columns - j)
-            a_block = a + i * a_row
-            ahead = a_block + (DOT_ROWS + min(j, DOT_ROWS - 2)) * a_row  # rows that may come from far
-            dots(a_block, a_row, inside_rows - 1, b + j * b_stride, b_stride, items - 1, depth, block, ahead)
+    for i in range(0, rows, dot_rows):
+        inside_rows = min(dot_rows, rows - i)
+        for j in range(0, columns, dot_columns):
+            items = min(dot_columns, columns - j)
+            a_block, b_block = a + i * a_row, b + j * b_stride
+            # Rows that may come from far, two with every block.
+            ahead = a_block + (dot_rows + min(j // dot_columns * 2, dot_rows - 2)) * a_row
+            if broad:
+                dots_broad(a_block, a_row, inside_rows - 1, b_block, b_stride, items - 1, depth, block, ahead)
+            else:
+                dots_tall(a_block, a_row, inside_rows - 1, b_block, b_stride, items - 1, depth, block, ahead)
             other = addend
             if addend != 0:
                 other += i * add_row + j * add_col
