@@ -438,3 +438,20 @@ def test_a_nan_in_the_data_stays_one() -> None:
     got = made("norm_relu_pool").predict(images)
     assert np.isnan(got[2]).all()
     assert np.isfinite(np.delete(got, 2, axis=0)).all()
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_a_hidden_sigmoid_is_part_of_its_layer_and_an_output_sigmoid_is_not(backend: str) -> None:
+    def model(fuse: bool) -> Sequential:
+        nn.set_seed(3)
+        stack = [L.Dense(7, activation="sigmoid", input_shape=(5,)), L.Dense(6, activation="sigmoid")]
+        made = Sequential([*stack, L.Dense(1, activation="sigmoid")], backend=backend)
+        made.compile("sgd", "binary_crossentropy", fuse=fuse)
+        return made
+
+    x, y = np.random.default_rng(0).random((40, 5), np.float32), np.arange(40) % 2
+    fused, plain = model(True), model(False)
+    assert [len(getattr(step, "layers", ())) for step in fused.fusion_plan.steps] == [1, 1, 0]
+    found, expected = (m.fit(x, y, batch_size=8, epochs=3, verbose=0).history["loss"] for m in (fused, plain))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(fused.predict(x), plain.predict(x), rtol=1e-6)

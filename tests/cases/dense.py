@@ -16,6 +16,7 @@ CASES = [
     Case("affine_relu", lambda: Affine(Activation.RELU), ((7, 13), (13, 5), (5,)), reduction=91),
     Case("affine_relu_no_bias", lambda: Affine(Activation.RELU), ((5, 4), (4, 6)), reduction=24),
     Case("affine_leaky_relu", lambda: Affine(Activation.LEAKY_RELU), ((7, 13), (13, 5), (5,)), reduction=91),
+    Case("affine_sigmoid", lambda: Affine(Activation.SIGMOID), ((7, 13), (13, 5), (5,)), reduction=91),
     Case("affine_tanh", lambda: Affine(Activation.TANH), ((7, 13), (13, 5), (5,)), reduction=91),
     Case("affine_tanh_sequence", lambda: Affine(Activation.TANH), ((2, 3, 4), (4, 5), (5,))),
 ]

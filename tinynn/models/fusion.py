@@ -1,8 +1,8 @@
 """Fusion: layers in a row that one Function computes faster. Layers, names, weights and numbers stay as they are.
 
 Conv2D -> [BatchNormalization] -> [activation] -> [MaxPooling2D] is one block (``layers/convblock.py``), as far as
-nobody else looks at what is between; so is Add -> relu, the end of a residual block (``layers/merge.py``). Only
-graphs with ``fuse`` run blocks: those of fit, evaluate and predict.
+nobody else looks at what is between; so is Add -> relu, the end of a residual block (``layers/merge.py``); and a hidden
+sigmoid is part of its Dense layer. Only graphs with ``fuse`` run blocks: those of fit, evaluate and predict.
 """
 
 from __future__ import annotations
@@ -163,9 +163,9 @@ def chain(layers: Sequence[Layer]) -> Chain | None:
 
 def hidden(layers: Sequence[Layer]) -> Hidden | None:
     """What some layers in a row begin with, if it is that."""
-    first, *rest = layers
-    found = type(first) is Dense and first.activation == "sigmoid" and rest and type(rest[0]) is Dense
-    return Hidden(cast(Dense, first)) if found else None
+    if len(layers) < 2 or type(layers[0]) is not Dense or type(layers[1]) is not Dense:
+        return None
+    return Hidden(layers[0]) if layers[0].activation == "sigmoid" else None
 
 
 def take(rest: list[Layer], kind: type[T], fits: Callable[[T], bool] = lambda layer: True) -> T | None:
