@@ -75,7 +75,7 @@ class Ours:
         if isinstance(row, Norm):
             return {"tinynn": self.norm(x, dy)}
         plain, fast = (self.convolution(row, x, dy, admitted) for admitted in (False, True))
-        return {"tinynn": plain} | ({"fast_math": fast} if self.tile(row, True) != self.tile(row, False) else {})
+        return {"tinynn": plain} | ({"fast_math": fast} if self.cut(row, True) != self.cut(row, False) else {})
 
     @staticmethod
     def window(row: Convolution) -> Any:
@@ -84,11 +84,11 @@ class Ours:
         pads = row.padding, row.padding
         return Window((row.size, row.size), (row.stride, row.stride), (pads, pads))
 
-    def tile(self, row: Convolution, fast: bool) -> int:
-        """m of Winograd's F(m x m), 0 for the direct convolution."""
-        from tinynn.backends.cpu.layout import tile_of
+    def cut(self, row: Convolution, fast: bool) -> Any:
+        """Which algorithms are used, and how the work is cut for them."""
+        from tinynn.backends.cpu.layout import layout
 
-        return int(tile_of(self.window(row), 1, row.C, row.O, row.out, row.out, fast))
+        return layout(row.N, row.side, row.side, row.C, row.O, self.window(row), 1, fast, 1)
 
     def convolution(self, row: Convolution, x: Any, dy: Any, fast: bool) -> Calls:
         from tinynn.activation import Activation

@@ -7,7 +7,8 @@ from tinynn.activation import Activation
 from tinynn.backends import get
 from tinynn.backends.base import Block
 from tinynn.backends.cpu import convblock, threads
-from tinynn.backends.cpu.layout import layout, tile_of
+from tinynn.backends.cpu.layout import layout
+from tinynn.backends.cpu.winograd import F23, F25, F43
 from tinynn.backends.reference import activation as activations
 from tinynn.backends.reference import batchnorm as norms
 from tinynn.backends.reference import conv2d as reference
@@ -24,6 +25,7 @@ SHAPES = {
     "winograd": ((40, 16, 16, 32), 48, Window((3, 3), padding=ONE)),
     "winograd_odd": ((33, 9, 7, 16), 32, Window((3, 3), padding=ONE)),
     "winograd_valid": ((20, 12, 12, 32), 16, Window((3, 3))),
+    "winograd_5x5": ((30, 9, 11, 32), 16, Window((5, 5), padding=((2, 2), (2, 2)))),
     "direct_valid": ((20, 12, 12, 32), 64, Window((5, 5))),
     "direct_few_channels": ((30, 18, 18, 3), 20, Window((3, 3), padding=ONE)),
     "strided": ((20, 15, 16, 16), 32, Window((3, 3), (2, 2), ONE)),
@@ -71,13 +73,16 @@ def test_large_convolutions_agree_with_the_reference(name, activation):
 def test_each_algorithm_is_met():
     """What the names above promise."""
     cuts = {name: layout(*s[0], s[1], s[2], 1, False, 1) for name, s in SHAPES.items()}
-    assert {name for name, cut in cuts.items() if cut.tile == 2} >= {"winograd", "winograd_odd", "one_large"}
-    assert {name for name, cut in cuts.items() if cut.tile == 0} >= {"direct_valid", "strided", "large_strided"}
+    assert {name for name, cut in cuts.items() if cut.variant is F23} >= {"winograd", "winograd_odd", "one_large"}
+    assert {name for name, cut in cuts.items() if not cut.variant} >= {"direct_valid", "strided", "large_strided"}
     assert {name for name, cut in cuts.items() if cut.strips > 1} == {"one_large", "large_strided"}
     assert cuts["winograd"].pieces > 1
     assert cuts["tiny_images"].per_block > 1
     assert not cuts["direct_valid"].copies
-    assert tile_of(Window((3, 3), padding=ONE), 1, 32, 32, 16, 16, True) == 4
+    fast = {name: layout(*s[0], s[1], s[2], 1, True, 1) for name, s in SHAPES.items()}
+    assert fast["winograd"].variant is fast["winograd"].inputs_variant is F43
+    assert fast["winograd_5x5"].variant is fast["winograd_5x5"].inputs_variant is F25
+    assert (fast["direct_valid"].variant, fast["direct_valid"].inputs_variant) == (F25, None)
 
 
 def test_fast_math_rounds_more_and_is_close():

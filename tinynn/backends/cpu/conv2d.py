@@ -9,12 +9,12 @@ from tinynn.activation import Activation
 from tinynn.backends.reference import conv2d as reference
 from tinynn.window import Window
 
-from . import direct, follow, memory, tasks, winograd
+from . import direct, follow, memory, tasks
 from .blocks import BACKWARD, FORWARD, OUTPUTS, backward_tasks, follow_tasks, forward_tasks
 from .follow import FOLLOW
 from .gemm import column_sums
 from .images import KINDS
-from .layout import layout
+from .layout import layout, unit_of
 from .simd import BLOCK
 from .tasks import job
 
@@ -45,14 +45,15 @@ class Convolution:
 
     # -- what algorithms are told --------------------------------------------------------------------------------------
 
-    def shape(self, images, outputs, *, weights=0, bias=0, floor=0, more=(), turned=False):
-        """The list that ``load_shape`` of direct.py reads: ``images`` are the inputs as (bytes of a row, of a pixel),
-        ``outputs`` (columns, bytes of a row, of a pixel); turned: from the outputs' channels to the inputs'.
+    def shape(self, variant, images, outputs, *, weights=0, bias=0, floor=0, more=(), turned=False):
+        """The list that ``load_shape`` of direct.py, or Winograd's variant, reads: ``images`` are the inputs as (bytes
+        of a row, of a pixel), ``outputs`` (columns, bytes of a row, of a pixel); turned: from the outputs' channels to
+        the inputs'.
         """
         w, C, O = self.window, self.C, self.O
         channels = (O, C) if turned else (C, O)
-        if self.cut.tile:
-            more = (winograd.group_tiles(C, O, self.cut.tile),)
+        if variant:
+            more = (variant.group_tiles(C, O),)
         fields = (
             *w.size,
             *channels,
@@ -76,12 +77,12 @@ class Convolution:
         self.keep.append(array)
         return array
 
-    def packed(self, bias, flipped=False):
+    def packed(self, variant, bias=None, flipped=False):
         """(address of the weights as the algorithm wants them, address of the bias)"""
-        m, W, groups = self.cut.tile, self.W, self.groups
-        if m:
-            U = self.empty(winograd.packed_size(self.C, self.O, m))
-            winograd.transform_weights(U, W, flipped, m)
+        W, groups = self.W, self.groups
+        if variant:
+            U = self.empty(variant.packed_size(self.C, self.O))
+            variant.transform_weights(U, W, flipped)
             return U.ctypes.data, self.address(bias)
         KH, KW, C, O = W.shape
         if flipped:
@@ -148,15 +149,14 @@ class Convolution:
     def forward(self, y, bias, floor=False, after=None, follow=0):
         """y = conv(x) + bias (and not below 0), then what follows; y is None where that alone is kept."""
         cut = self.cut
-        weights, bias_place = self.packed(bias)
+        weights, bias_place = self.packed(cut.variant, bias)
         row = self.OW * self.O * FLOAT
-        shape = self.shape(
-            self.x_strides(), (self.OW, row, self.O * FLOAT), weights=weights, bias=bias_place, floor=floor
-        )
-        algorithm = {0: direct.forward_block, 2: winograd.forward_block_2, 4: winograd.forward_block_4}[cut.tile]
+        outputs = self.OW, row, self.O * FLOAT
+        shape = self.shape(cut.variant, self.x_strides(), outputs, weights=weights, bias=bias_place, floor=floor)
+        algorithm = (cut.variant or direct).forward_block
         values = self.inputs() | {
             "algorithm": algorithm(), "shape": shape, "strips": cut.strips, "strip_rows": cut.strip_rows,
-            "unit": cut.tile or 1, "stride": self.window.strides[0], "reach": self.window.extent[0],
+            "unit": unit_of(cut.variant), "stride": self.window.strides[0], "reach": self.window.extent[0],
             "y": 0 if y is None else y.ctypes.data, "y_image": self.OH * row, "y_row": row, "y_place": cut.strip_bytes,
             "work_place": cut.strip_bytes + (cut.output_bytes if y is None else 0),
             "after": 0 if after is None else after(), "follow": follow,
@@ -176,28 +176,29 @@ class Convolution:
 
     def backward(self, dx, dW, db, dy=None, before=None, follow=0):
         """The gradients, of dy as it lies, or as ``before`` makes it block by block."""
-        cut, m = self.cut, self.cut.tile
+        cut, variant = self.cut, self.cut.variant
         (top, _), (left, _) = self.window.padding
+        border = cut.inputs_variant.taps - 1 if cut.inputs_variant else 0
         pixel = self.O * FLOAT
         columns, rows = (self.OW, self.OH) if before is None else (cut.gradient_columns, cut.gradient_rows)
         row = columns * pixel
         values = self.inputs() | {
             "blocks": cut.blocks, "pieces": cut.pieces, "padded_rows": cut.padded_rows(self.OH, self.window),
             "OW": self.OW, "O": self.O, "target_place": cut.x_bytes, "target_row": row, "target_rows": rows,
-            "target_top": 2 - top if m else 0, "target_left": 2 - left if m else 0,
+            "target_top": border and border - top, "target_left": border and border - left,
             "work_place": cut.x_bytes + (0 if before is None else cut.gradient_bytes),
             "before": 0 if before is None else before(), "follow": follow,
         }  # fmt: skip
         if before is None:
             values |= images("dy", dy)
         if dW is not None:
-            size = winograd.packed_size(self.C, self.O, m) if m else dW.size
+            size = variant.packed_size(self.C, self.O) if variant else dW.size
             sums = self.empty(cut.pieces * size).reshape(cut.pieces, size)
             simple = direct.weights_algorithm(self.window, self.C, self.groups)
-            algorithm = {0: simple, 2: winograd.weights_block_2, 4: winograd.weights_block_4}[m]
+            algorithm = variant.weights_block if variant else simple
             values |= {
                 "weights": algorithm(), "dW": sums.ctypes.data, "dW_bytes": size * FLOAT,
-                "weights_shape": self.shape(self.x_strides(), (self.OW, row, pixel)),
+                "weights_shape": self.shape(variant, self.x_strides(), (self.OW, row, pixel)),
             }  # fmt: skip
         if db is not None:
             bias_sums = self.empty(cut.pieces * self.O).reshape(cut.pieces, self.O)
@@ -205,8 +206,8 @@ class Convolution:
         if dx is not None:
             values |= self.inputs_gradient(dx, row, pixel)
         self.run(backward_tasks, cut.pieces, job(BACKWARD, values), values["work_place"] + cut.work_bytes)
-        if dW is not None and m:
-            winograd.finish_weights(dW, sums.reshape(cut.pieces, (m + 2) ** 2, self.C, self.O), m)
+        if dW is not None and variant:
+            variant.finish_weights(dW, sums.reshape(cut.pieces, variant.products, self.C, self.O))
         elif dW is not None:
             column_sums(dW.reshape(-1), sums)
         if db is not None:
@@ -214,23 +215,22 @@ class Convolution:
 
     def inputs_gradient(self, dx, row, pixel):
         """The fields of a job that say how dx is made of dy, whose rows and pixels are so many bytes apart."""
-        m = self.cut.tile
-        weights, _ = self.packed(None, flipped=True)
+        variant = self.cut.inputs_variant
+        weights, _ = self.packed(variant, flipped=True)
         dx_row, dx_pixel = self.columns * self.C * FLOAT, self.C * FLOAT
         values = {"dx": dx.ctypes.data, "dx_image": self.H * dx_row}
-        if m:  # the convolution of dy, with borders, by the weights turned by 180 degrees
+        if variant:  # the convolution of dy, with borders, by the weights turned by 180 degrees
             outputs = self.columns, dx_row, dx_pixel
-            shape = self.shape((row, pixel), outputs, weights=weights, turned=True)
-            algorithm = winograd.forward_block_2 if m == 2 else winograd.forward_block_4
-            return values | {"inputs": algorithm(), "inputs_shape": shape}
+            shape = self.shape(variant, (row, pixel), outputs, weights=weights, turned=True)
+            return values | {"inputs": variant.forward_block(), "inputs_shape": shape}
         (top, _), (left, _) = self.window.padding
         more = top, left, self.columns, self.OH
-        shape = self.shape((dx_row, dx_pixel), (self.OW, row, pixel), weights=weights, more=more)
+        shape = self.shape(None, (dx_row, dx_pixel), (self.OW, row, pixel), weights=weights, more=more)
         return values | {"inputs": direct.inputs_block(), "inputs_shape": shape, "accumulates": True}
 
     def gradient_in_place(self):
         """Whether dy can be read as it lies: no borders wanted, and no reading behind its end."""
-        return not self.cut.tile and self.O // self.groups % BLOCK.lanes == 0
+        return not self.cut.inputs_variant and self.O // self.groups % BLOCK.lanes == 0
 
     def run(self, function, count, values, work_bytes):
         tasks.run(function(), count, values, work_bytes, serial=self.size < SERIAL_BELOW)

@@ -8,17 +8,18 @@ blocks whose weight gradients are added up in one array; the arrays of all piece
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tinynn.window import Window
 
-from . import winograd
 from .processor import BLOCK_BYTES
 from .simd import BLOCK
+from .winograd import CHANNELS, VARIANTS, Variant
 
 FLOAT = 4
 BLOCK_PIXELS = 64
-"""A block of less output pixels spends its time on being called."""
+"""A block of less output pixels (of less tiles, with Winograd) spends its time on being called."""
 BLOCKS = 16
 """No more images in a block than leave so many blocks, as long as there are images."""
 PIECES = 16
@@ -32,8 +33,10 @@ WORTH = 0.8
 class Layout:
     """The cut of one shape."""
 
-    tile: int
-    """m of Winograd's F(m x m, 3 x 3); 0 for the direct convolution."""
+    variant: Variant | None
+    """Winograd's, forward and for the gradient of the weights; None for the direct convolution."""
+    inputs_variant: Variant | None
+    """The same for the gradient of the inputs."""
     copies: bool
     """Whether the inputs of a block are brought into scratch memory, with borders."""
     columns: int
@@ -61,52 +64,65 @@ class Layout:
 
     def padded_rows(self, rows: int, window: Window) -> int:
         """Rows of inputs that so many rows of outputs look at, with those that tiles hang over."""
-        return extent(rows, self.tile, window.strides[0], window.extent[0])
+        return extent(rows, unit_of(self.variant), window.strides[0], window.extent[0])
 
 
-def extent(outputs: int, tile: int, stride: int, reach: int) -> int:
-    unit = tile or 1
+def unit_of(variant: Variant | None) -> int:
+    """Rows, and columns, of outputs that are made together."""
+    return 1 if variant is None else variant.outputs
+
+
+def extent(outputs: int, unit: int, stride: int, reach: int) -> int:
     return (-(-outputs // unit) * unit - 1) * stride + reach
 
 
-def tile_of(window: Window, groups: int, C: int, O: int, OH: int, OW: int, fast: bool) -> int:
-    """Winograd's tile where that is the least work, 0 for the direct convolution."""
-    fits = window.size == (3, 3) and window.strides == window.dilation == (1, 1) and groups == 1
-    borders = [n for pair in window.padding for n in pair]
-    if not fits or C % winograd.CHANNELS or O % winograd.CHANNELS or max(borders) > 2:
-        return 0
-    cost = {m: -(-OH // m) * -(-OW // m) * (m + 2) ** 2 / (9 * OH * OW) for m in ((2, 4) if fast else (2,))}
-    best = min(cost, key=lambda m: cost[m])
-    return best if cost[best] <= WORTH else 0
+def variants_of(window: Window, groups: int, C: int, O: int, fast: bool) -> list[Variant]:
+    """Winograd's variants that can do it."""
+    borders = max(n for pair in window.padding for n in pair)
+    fits = window.strides == window.dilation == (1, 1) and groups == 1 and C % CHANNELS == O % CHANNELS == 0
+    return [v for v in VARIANTS if fits and window.size == (v.taps, v.taps) and borders < v.taps and v.fast <= fast]
+
+
+def cheapest(variants: Sequence[Variant], rows: int, columns: int, direct: int) -> Variant | None:
+    """The variant with the least products for such outputs; None where so many direct ones cost less."""
+    found = min(variants, key=lambda v: v.products * v.tiles(rows, columns), default=None)
+    return found if found and found.products * found.tiles(rows, columns) <= WORTH * direct else None
 
 
 @functools.lru_cache(1024)
 def layout(N: int, H: int, W: int, C: int, O: int, window: Window, groups: int, fast: bool, pool_stride: int) -> Layout:
     """The cut of a convolution of (N, H, W, C) to O channels; ``pool_stride`` rows stay together, 0 for all of them."""
     OH, OW = window.output(H, W)
-    m = tile_of(window, groups, C, O, OH, OW, fast)
+    direct = OH * OW * window.size[0] * window.size[1]  # both ways: inputs are not reached from outside the outputs
+    variants = variants_of(window, groups, C, O, fast)
+    variant, inputs_variant = cheapest(variants, OH, OW, direct), cheapest(variants, H, W, direct)
+    m = unit_of(variant)
     columns = extent(OW, m, window.strides[1], window.extent[1])
-    hangs = m and (OH % m or OW % m)
+    hangs = OH % m or OW % m
     copies = bool(window.padded or hangs or (window.size[1] * C // groups) % BLOCK.rows[1])
     row_bytes = columns * C * FLOAT
     image_bytes = extent(OH, m, window.strides[0], window.extent[0]) * row_bytes
-    gradient_rows, gradient_columns = (extent(H, m, 1, 3), extent(W, m, 1, 3)) if m else (OH, OW)
+    gradient_rows, gradient_columns = OH, OW
+    if inputs_variant:
+        gradient_rows, gradient_columns = (extent(n, inputs_variant.outputs, 1, inputs_variant.taps) for n in (H, W))
     gradient_image = gradient_rows * gradient_columns * O * FLOAT
 
-    wanted = 64 * m * m // (OH * OW) if m else BLOCK_PIXELS // (OH * OW)
+    wanted = BLOCK_PIXELS * m * m // (OH * OW)
     per_block = max(1, min(wanted, N // BLOCKS, BLOCK_BYTES // max(image_bytes, gradient_image)))
     blocks = -(-N // per_block)
     strip_rows, strips = OH, 1
     if per_block == 1 and image_bytes > BLOCK_BYTES and pool_stride:
-        unit = (m or 1) * pool_stride
+        unit = m * pool_stride
         strip_rows = min(max(BLOCK_BYTES // (row_bytes * window.strides[0]) // unit, 1) * unit, -(-OH // unit) * unit)
         strips = -(-OH // strip_rows)
-    weights = (winograd.packed_size(C, O, m) if m else window.size[0] * window.size[1] * C // groups * O) * FLOAT
-    pieces = min(blocks, max(min(PIECES, PIECE_BYTES // weights), 2))
+    weights = variant.packed_size(C, O) if variant else window.size[0] * window.size[1] * C // groups * O
+    pieces = min(blocks, max(min(PIECES, PIECE_BYTES // (weights * FLOAT)), 2))
     room = 64 * BLOCK.columns
+    used = [v for v in (variant, inputs_variant) if v]
     strip_bytes = per_block * extent(strip_rows, m, window.strides[0], window.extent[0]) * row_bytes
     return Layout(
-        tile=m,
+        variant=variant,
+        inputs_variant=inputs_variant,
         copies=copies,
         columns=columns,
         per_block=per_block,
@@ -120,7 +136,7 @@ def layout(N: int, H: int, W: int, C: int, O: int, window: Window, groups: int, 
         gradient_columns=gradient_columns,
         gradient_bytes=aligned(per_block * gradient_image + room),
         output_bytes=aligned(per_block * strip_rows * OW * O * FLOAT + room),
-        work_bytes=aligned(max(winograd.work_bytes(C, O, m) if m else 0, 8 * FLOAT * max(C, O), room)),
+        work_bytes=aligned(max(8 * FLOAT * max(C, O), room, *(v.work_bytes(C, O) for v in used))),
     )
 
 

@@ -1,9 +1,10 @@
-"""Winograd's minimal filtering for 3x3 convolutions: F(2x2, 3x3) and F(4x4, 3x3) need 16 and 36 products per channel
-pair and tile of 2x2 or 4x4 outputs, where the sum written down needs 36 and 144.
+"""Winograd's minimal filtering: F(2x2, 3x3) and F(4x4, 3x3) need 16 and 36 products per channel pair and tile of 2x2
+or 4x4 outputs, where the sum written down needs 36 and 144; F(2x2, 5x5) needs 36 instead of 100.
 
-Lavin & Gray 2015, "Fast algorithms for convolutional neural networks". With x an (m + 2) x (m + 2) tile of the input:
+Lavin & Gray 2015, "Fast algorithms for convolutional neural networks". F(m x m, r x r), with x an n x n tile of the
+input, n = m + r - 1:
 
-    V = B'xB,  U = G W G',  M[e] = V[e] U[e] for each of the E = (m + 2)^2 numbers e of a tile,  y = A'MA
+    V = B'xB,  U = G W G',  M[e] = V[e] U[e] for each of the E = n^2 numbers e of a tile,  y = A'MA
     D = A dy A',  dU[e] = V[e]' D[e],  dW = G'dU G
 
 and the input gradient is the forward formula on dy, with W turned by 180 degrees and its channels exchanged.
@@ -14,6 +15,8 @@ All is for stride 1, dilation 1, one group, float32, and channels C and O that a
 """
 
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
 
@@ -45,14 +48,17 @@ SUM_TASK = 256
 """Numbers of a plane of dU that are summed and transformed at once: a divisor of C O."""
 SUM_PLANE = BYTES * (SUM_TASK + CHANNELS)
 WORK_BYTES = 36 * SUM_PLANE
-"""Of each thread: the sums of F(4x4), or nine squares of LANES x LANES."""
+"""Of each thread: the sums of 36 planes, or 25 squares of LANES x LANES, which are less."""
 SERIAL_BELOW = 250_000
 """Numbers in U or dU below which one thread transforms them."""
+
+Matrix = list[list[Fraction]]
+Entry = Callable[[], int]
 
 # -- the transforms --------------------------------------------------------------------------------------------------
 
 
-def _matrix(*rows: str) -> list[list[Fraction]]:
+def _matrix(*rows: str) -> Matrix:
     return [[Fraction(number) for number in row.split()] for row in rows]
 
 
@@ -60,13 +66,19 @@ def _transposed(matrix):
     return [list(column) for column in zip(*matrix, strict=True)]
 
 
-# Lavin & Gray, section 4: B', G and A' of F(2x2, 3x3), points 0, 1, -1, and of F(4x4, 3x3), points 0, 1, -1, 2, -2.
-B2 = _matrix("1 0 -1 0", "0 1 1 0", "0 -1 1 0", "0 1 0 -1")
-G2 = _matrix("1 0 0", "1/2 1/2 1/2", "1/2 -1/2 1/2", "0 0 1")
-A2 = _matrix("1 1 1 0", "0 1 -1 -1")
-B4 = _matrix("4 0 -5 0 1 0", "0 -4 -4 1 1 0", "0 4 -4 -1 1 0", "0 -2 -1 2 1 0", "0 2 -1 -2 1 0", "0 4 0 -5 0 1")
-G4 = _matrix("1/4 0 0", "-1/6 -1/6 -1/6", "-1/6 1/6 -1/6", "1/24 1/12 1/6", "1/24 -1/12 1/6", "0 0 1")
-A4 = _matrix("1 1 1 1 1 0", "0 1 -1 2 -2 0", "0 1 1 4 4 0", "0 1 -1 8 -8 1")
+# Lavin & Gray, section 4: B', G and A' for the points 0, 1, -1 and infinity (4), or with 2 and -2 as well (6). The rows
+# of G are the powers of a point, times a factor that belongs to the points and B.
+B4 = _matrix("1 0 -1 0", "0 1 1 0", "0 -1 1 0", "0 1 0 -1")
+B6 = _matrix("4 0 -5 0 1 0", "0 -4 -4 1 1 0", "0 4 -4 -1 1 0", "0 -2 -1 2 1 0", "0 2 -1 -2 1 0", "0 4 0 -5 0 1")
+G23 = _matrix("1 0 0", "1/2 1/2 1/2", "1/2 -1/2 1/2", "0 0 1")
+G43 = _matrix("1/4 0 0", "-1/6 -1/6 -1/6", "-1/6 1/6 -1/6", "1/24 1/12 1/6", "1/24 -1/12 1/6", "0 0 1")
+G25 = _matrix(
+    *("1/4 0 0 0 0", "-1/6 -1/6 -1/6 -1/6 -1/6", "-1/6 1/6 -1/6 1/6 -1/6"),
+    *("1/24 1/12 1/6 1/3 2/3", "1/24 -1/12 1/6 -1/3 2/3", "0 0 0 0 1"),
+)
+A23 = _matrix("1 1 1 0", "0 1 -1 -1")
+A43 = _matrix("1 1 1 1 1 0", "0 1 -1 2 -2 0", "0 1 1 4 4 0", "0 1 -1 8 -8 1")
+A25 = _matrix("1 1 1 1 1 0", "0 1 -1 2 -2 1")
 
 
 def share_pairs(matrix):
@@ -152,11 +164,11 @@ def make_transform(matrix, output: bool = False):
     return transform
 
 
-input_2, input_4 = make_transform(B2), make_transform(B4)
-output_2, output_4 = make_transform(A2, output=True), make_transform(A4, output=True)
-gradient_2, gradient_4 = make_transform(_transposed(A2)), make_transform(_transposed(A4))
-weights_2, weights_4 = make_transform(G2), make_transform(G4)
-finish_2, finish_4 = make_transform(_transposed(G2)), make_transform(_transposed(G4))
+input_4, input_6 = make_transform(B4), make_transform(B6)
+output_23, output_43, output_25 = (make_transform(A, output=True) for A in (A23, A43, A25))
+gradient_23, gradient_43, gradient_25 = (make_transform(_transposed(A)) for A in (A23, A43, A25))
+weights_23, weights_43, weights_25 = (make_transform(G) for G in (G23, G43, G25))
+finish_23, finish_43, finish_25 = (make_transform(_transposed(G)) for G in (G23, G43, G25))
 transpose_square = make_transpose()
 load_plan = make_load_ints(PLAN_FIELDS)
 load_five = make_load_ints(5)
@@ -173,12 +185,6 @@ columns_slim = make_product(EVEN, 1, rows_adjacent=True)
 helper = njit(error_model="numpy")
 
 
-def group_tiles(C, O, m):
-    """Most tiles in a group: by the shape and the L2 of this processor (so kernels are told, it is not compiled in)."""
-    tiles = GROUP_BYTES // (BYTES * (m + 2) ** 2 * (C + O))
-    return max(FEWEST_TILES, min(MOST_TILES, tiles // MIDDLE * MIDDLE))
-
-
 @helper
 def equal_groups(total, most):
     """Tiles in a group of `total`, none with more than `most`: as equal as they can be, multiples of MIDDLE."""
@@ -193,15 +199,16 @@ def plane_bytes(tiles, channels):
 
 
 @helper
-def gather(transform, m, tile, tiles, source, image, row, pixel, rows, columns, channels, target, plane, spare):
+def gather(transform, m, n, tile, tiles, source, image, row, pixel, rows, columns, channels, target, plane, spare):
     """Transform `tiles` tiles, from number `tile` on, of images of rows x columns: target[e, tile, channel].
 
-    What hangs over the edge counts as zero and is not read (the tile is put together in `spare`).
+    Tiles begin m rows and columns apart, and are n x n when they are transformed. What hangs over the edge counts as
+    zero and is not read (the tile is put together in `spare`).
     """
     down, across = -(-rows // m), -(-columns // m)
-    n, i, j = tile // (down * across), tile // across % down, tile % across
+    k, i, j = tile // (down * across), tile // across % down, tile % across
     for t in range(tiles):
-        corner = source + n * image + i * m * row + j * m * pixel
+        corner = source + k * image + i * m * row + j * m * pixel
         high, wide = min(m, rows - i * m), min(m, columns - j * m)
         place, place_row, place_pixel = corner, row, pixel
         if high < m or wide < m:
@@ -211,31 +218,29 @@ def gather(transform, m, tile, tiles, source, image, row, pixel, rows, columns, 
                 for b in range(wide):
                     copy_row(corner + a * row + b * pixel, spare + a * place_row + b * place_pixel, channels)
         for c in range(0, BYTES * channels, VECTOR):
-            transform(
-                place + c, place_row, place_pixel, target + t * BYTES * channels + c, plane * (m + 2), plane, 0, 0
-            )
+            transform(place + c, place_row, place_pixel, target + t * BYTES * channels + c, plane * n, plane, 0, 0)
         j += 1
         if j == across:
             i, j = i + 1, 0
             if i == down:
-                n, i = n + 1, 0
+                k, i = k + 1, 0
 
 
 @helper
 def scatter(
-    transform, m, tile, tiles, source, plane, channels, y, image, row, pixel, rows, columns, bias, floor, spare
+    transform, m, n, tile, tiles, source, plane, channels, y, image, row, pixel, rows, columns, bias, floor, spare
 ):
     """The way back: y = A' source A + bias; only what lies inside the image is written."""
     down, across = -(-rows // m), -(-columns // m)
-    n, i, j = tile // (down * across), tile // across % down, tile % across
+    k, i, j = tile // (down * across), tile // across % down, tile % across
     for t in range(tiles):
-        corner = y + n * image + i * m * row + j * m * pixel
+        corner = y + k * image + i * m * row + j * m * pixel
         high, wide = min(m, rows - i * m), min(m, columns - j * m)
         place, place_row, place_pixel = corner, row, pixel
         if high < m or wide < m:
             place, place_row, place_pixel = spare, m * BYTES * channels, BYTES * channels
         for c in range(0, BYTES * channels, VECTOR):
-            transform(source + t * BYTES * channels + c, plane * (m + 2), plane, place + c, place_row, place_pixel,
+            transform(source + t * BYTES * channels + c, plane * n, plane, place + c, place_row, place_pixel,
                       bias + c, floor)  # fmt: skip
         if high < m or wide < m:
             for a in range(high):
@@ -245,7 +250,7 @@ def scatter(
         if j == across:
             i, j = i + 1, 0
             if i == down:
-                n, i = n + 1, 0
+                k, i = k + 1, 0
 
 
 @helper
@@ -275,43 +280,46 @@ def multiply(tiles, C, O, V, U, M):
 
 
 @helper
-def forward(m, transform_input, transform_output, plan, images, rows, x, x_image, y, y_image, work):
+def forward(m, n, transform_input, transform_output, plan, images, rows, x, x_image, y, y_image, work):
     """y = conv(x) + bias of a block, group by group."""
     (_, _, C, O, _, _, _, _, _, x_row, x_pixel, columns, y_row, y_pixel, U, bias, floor, most) = load_plan(plan)
     down, across = -(-rows // m), -(-columns // m)
     total = images * down * across
-    size = equal_groups(total, most)
-    v_plane, m_plane = plane_bytes(size, C), plane_bytes(size, O)
+    group = equal_groups(total, most)
+    v_plane, m_plane = plane_bytes(group, C), plane_bytes(group, O)
     zeros, spare = work, work + BYTES * O
     V = spare + m * m * BYTES * O
-    M = V + (m + 2) ** 2 * v_plane
+    M = V + n * n * v_plane
     if bias == 0:
         bias = zeros
         zero_row(zeros, O)
-    for tile in range(0, total, size):
-        tiles = min(size, total - tile)
-        gather(transform_input, m, tile, tiles, x, x_image, x_row, x_pixel, down * m, across * m, C, V, v_plane, spare)
-        for e in range((m + 2) ** 2):
+    for tile in range(0, total, group):
+        tiles = min(group, total - tile)
+        gather(transform_input, m, n, tile, tiles, x, x_image, x_row, x_pixel, down * m, across * m, C, V, v_plane,
+               spare)  # fmt: skip
+        for e in range(n * n):
             multiply(tiles, C, O, V + e * v_plane, U + e * C * O * BYTES, M + e * m_plane)
-        scatter(transform_output, m, tile, tiles, M, m_plane, O, y, y_image, y_row, y_pixel, rows, columns,
+        scatter(transform_output, m, n, tile, tiles, M, m_plane, O, y, y_image, y_row, y_pixel, rows, columns,
                 bias, floor, spare)  # fmt: skip
 
 
 @helper
-def weights(m, transform_input, transform_gradient, plan, images, rows, x, x_image, dy, dy_image, dU, work):
+def weights(m, n, transform_input, transform_gradient, plan, images, rows, x, x_image, dy, dy_image, dU, work):
     """dU[e] += V[e]' D[e] of a block, group by group."""
     (_, _, C, O, _, _, _, _, _, x_row, x_pixel, columns, dy_row, dy_pixel, _, _, _, most) = load_plan(plan)
     down, across = -(-rows // m), -(-columns // m)
     total = images * down * across
-    size = equal_groups(total, most)
-    v_plane, d_plane = plane_bytes(size, C), plane_bytes(size, O)
+    group = equal_groups(total, most)
+    v_plane, d_plane = plane_bytes(group, C), plane_bytes(group, O)
     V = work + m * m * BYTES * max(C, O)
-    D = V + (m + 2) ** 2 * v_plane
-    for tile in range(0, total, size):
-        tiles = min(size, total - tile)
-        gather(transform_input, m, tile, tiles, x, x_image, x_row, x_pixel, down * m, across * m, C, V, v_plane, work)
-        gather(transform_gradient, m, tile, tiles, dy, dy_image, dy_row, dy_pixel, rows, columns, O, D, d_plane, work)
-        for e in range((m + 2) ** 2):
+    D = V + n * n * v_plane
+    for tile in range(0, total, group):
+        tiles = min(group, total - tile)
+        gather(transform_input, m, n, tile, tiles, x, x_image, x_row, x_pixel, down * m, across * m, C, V, v_plane,
+               work)  # fmt: skip
+        gather(transform_gradient, m, n, tile, tiles, dy, dy_image, dy_row, dy_pixel, rows, columns, O, D, d_plane,
+               work)  # fmt: skip
+        for e in range(n * n):
             v_place, d_place, place = V + e * v_plane, D + e * d_plane, dU + e * C * O * BYTES
             for o in range(0, O * BYTES, PANEL * BYTES):
                 for c in range(0, C * BYTES, EVEN * BYTES):
@@ -331,42 +339,40 @@ TASK_SIGNATURE = "void(int64, int64, int64, int64)"
 
 
 @entry_point(BLOCK_SIGNATURE)
-def forward_block_2(plan, images, rows, x, x_image, y, y_image, work, unused):
-    forward(2, input_2, output_2, plan, images, rows, x, x_image, y, y_image, work)
+def forward_block_23(plan, images, rows, x, x_image, y, y_image, work, unused):
+    forward(2, 4, input_4, output_23, plan, images, rows, x, x_image, y, y_image, work)
 
 
 @entry_point(BLOCK_SIGNATURE)
-def forward_block_4(plan, images, rows, x, x_image, y, y_image, work, unused):
-    forward(4, input_4, output_4, plan, images, rows, x, x_image, y, y_image, work)
+def forward_block_43(plan, images, rows, x, x_image, y, y_image, work, unused):
+    forward(4, 6, input_6, output_43, plan, images, rows, x, x_image, y, y_image, work)
 
 
 @entry_point(BLOCK_SIGNATURE)
-def weights_block_2(plan, images, rows, x, x_image, dy, dy_image, dU, work):
-    weights(2, input_2, gradient_2, plan, images, rows, x, x_image, dy, dy_image, dU, work)
+def forward_block_25(plan, images, rows, x, x_image, y, y_image, work, unused):
+    forward(2, 6, input_6, output_25, plan, images, rows, x, x_image, y, y_image, work)
 
 
 @entry_point(BLOCK_SIGNATURE)
-def weights_block_4(plan, images, rows, x, x_image, dy, dy_image, dU, work):
-    weights(4, input_4, gradient_4, plan, images, rows, x, x_image, dy, dy_image, dU, work)
+def weights_block_23(plan, images, rows, x, x_image, dy, dy_image, dU, work):
+    weights(2, 4, input_4, gradient_23, plan, images, rows, x, x_image, dy, dy_image, dU, work)
 
 
-def work_bytes(C, O, m):
-    """Scratch memory that a block of C channels and O outputs needs, for any number of images and rows."""
-    tiles = group_tiles(C, O, m)
-    planes = plane_bytes.py_func(tiles, C) + plane_bytes.py_func(tiles, O)
-    return (m + 2) ** 2 * planes + (m * m + 1) * BYTES * max(C, O)
+@entry_point(BLOCK_SIGNATURE)
+def weights_block_43(plan, images, rows, x, x_image, dy, dy_image, dU, work):
+    weights(4, 6, input_6, gradient_43, plan, images, rows, x, x_image, dy, dy_image, dU, work)
+
+
+@entry_point(BLOCK_SIGNATURE)
+def weights_block_25(plan, images, rows, x, x_image, dy, dy_image, dU, work):
+    weights(2, 6, input_6, gradient_25, plan, images, rows, x, x_image, dy, dy_image, dU, work)
 
 
 # -- weights ---------------------------------------------------------------------------------------------------------
 
 
-def packed_size(C, O, m):
-    """Numbers in U."""
-    return (m + 2) ** 2 * C * O
-
-
 @helper
-def transform_rows(m, transform, first, last, plan, work):
+def transform_rows(n, r, transform, first, last, plan, work):
     """Rows of U, CHANNELS of them for each task, in the panels that `multiply` reads."""
     U, W, C, O, flipped = load_five(plan)
     plane = C * O * BYTES
@@ -377,15 +383,15 @@ def transform_rows(m, transform, first, last, plan, work):
             panel = j // PANEL * PANEL
             row = BYTES * min(PANEL, width - panel)
             target = U + BYTES * panel * depth + k * row + (j - panel) * BYTES
-            if flipped:  # nine squares of W', turned by 180 degrees
-                for tap in range(9):
+            if flipped:  # squares of W', one for each tap, turned by 180 degrees
+                for tap in range(r * r):
                     transpose_square(W + tap * plane + BYTES * (j * O + k), O * BYTES, LANES - 1, LANES,
-                                     work + (8 - tap) * square, VECTOR)  # fmt: skip
+                                     work + (r * r - 1 - tap) * square, VECTOR)  # fmt: skip
                 source, source_row, next_tap = work, VECTOR, square
             else:
                 source, source_row, next_tap = W + BYTES * (k * O + j), O * BYTES, plane
             for i in range(LANES):
-                transform(source + i * source_row, 3 * next_tap, next_tap, target + i * row, (m + 2) * plane, plane,
+                transform(source + i * source_row, r * next_tap, next_tap, target + i * row, n * plane, plane,
                           0, 0)  # fmt: skip
 
 
@@ -400,8 +406,8 @@ def sum_rows(source, stride, pieces, target, count):
 
 
 @helper
-def finish_numbers(m, transform, first, last, plan, work):
-    """SUM_TASK numbers of each of the nine taps of dW for each task."""
+def finish_numbers(n, r, transform, first, last, plan, work):
+    """SUM_TASK numbers of each tap of dW for each task."""
     dW, dU, pieces, plane, E = load_five(plan)  # E from there, so that LLVM does not unroll its loop
     for i in range(first * BYTES * SUM_TASK, last * BYTES * SUM_TASK, BYTES * SUM_TASK):
         source, step = dU + i, plane
@@ -410,43 +416,110 @@ def finish_numbers(m, transform, first, last, plan, work):
                 sum_rows(dU + e * plane + i, E * plane, pieces, work + e * SUM_PLANE, SUM_TASK)
             source, step = work, SUM_PLANE
         for j in range(0, BYTES * SUM_TASK, VECTOR):
-            transform(source + j, (m + 2) * step, step, dW + i + j, 3 * plane, plane, 0, 0)
+            transform(source + j, n * step, step, dW + i + j, r * plane, plane, 0, 0)
 
 
 @entry_point(TASK_SIGNATURE)
-def transform_rows_2(first, last, plan, work):
-    transform_rows(2, weights_2, first, last, plan, work)
+def transform_rows_23(first, last, plan, work):
+    transform_rows(4, 3, weights_23, first, last, plan, work)
 
 
 @entry_point(TASK_SIGNATURE)
-def transform_rows_4(first, last, plan, work):
-    transform_rows(4, weights_4, first, last, plan, work)
+def transform_rows_43(first, last, plan, work):
+    transform_rows(6, 3, weights_43, first, last, plan, work)
 
 
 @entry_point(TASK_SIGNATURE)
-def finish_numbers_2(first, last, plan, work):
-    finish_numbers(2, finish_2, first, last, plan, work)
+def transform_rows_25(first, last, plan, work):
+    transform_rows(6, 5, weights_25, first, last, plan, work)
 
 
 @entry_point(TASK_SIGNATURE)
-def finish_numbers_4(first, last, plan, work):
-    finish_numbers(4, finish_4, first, last, plan, work)
+def finish_numbers_23(first, last, plan, work):
+    finish_numbers(4, 3, finish_23, first, last, plan, work)
 
 
-def transform_weights(U, W, flipped, m):
-    """U = G W G' as `forward_block` reads it, for the forward pass or, flipped, for the input gradient.
-
-    U has packed_size numbers, W is (3, 3, C, O). flipped: the U of W turned by 180 degrees with C and O exchanged.
-    """
-    _, _, C, O = W.shape
-    fields = U.ctypes.data, W.ctypes.data, C, O, flipped
-    function, count = transform_rows_2 if m == 2 else transform_rows_4, (O if flipped else C) // CHANNELS
-    tasks.run(function(), count, np.array(fields, np.int64), WORK_BYTES, serial=U.size < SERIAL_BELOW)
+@entry_point(TASK_SIGNATURE)
+def finish_numbers_43(first, last, plan, work):
+    finish_numbers(6, 3, finish_43, first, last, plan, work)
 
 
-def finish_weights(dW, dU, m):
-    """dW = G' (sum over p of dU[p]) G: dW (3, 3, C, O), dU (pieces, E, C, O), pieces added in order."""
-    _, _, C, O = dW.shape
-    fields = dW.ctypes.data, dU.ctypes.data, len(dU), C * O * BYTES, (m + 2) ** 2
-    function, count = finish_numbers_2 if m == 2 else finish_numbers_4, C * O // SUM_TASK
-    tasks.run(function(), count, np.array(fields, np.int64), WORK_BYTES, serial=dU.size < SERIAL_BELOW)
+@entry_point(TASK_SIGNATURE)
+def finish_numbers_25(first, last, plan, work):
+    finish_numbers(6, 5, finish_25, first, last, plan, work)
+
+
+# -- the variants ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Variant:
+    """F(m x m, r x r): its numbers, and its entry points, each compiled when it is first asked for."""
+
+    outputs: int
+    """m"""
+    taps: int
+    """r"""
+    fast: bool
+    """Whether it rounds visibly more than the sum written down: then it is for those who admit that."""
+    A: Matrix
+    B: Matrix
+    G: Matrix
+    """A', B' and G as they stand in the formulas."""
+    forward_block: Entry
+    weights_block: Entry
+    transform_rows: Entry
+    finish_numbers: Entry
+
+    @property
+    def tile(self) -> int:
+        """n, the rows and columns of inputs that a tile sees."""
+        return self.outputs + self.taps - 1
+
+    @property
+    def products(self) -> int:
+        """E"""
+        return self.tile**2
+
+    def tiles(self, rows: int, columns: int) -> int:
+        """In an image with so many rows and columns of outputs."""
+        return -(-rows // self.outputs) * -(-columns // self.outputs)
+
+    def packed_size(self, C: int, O: int) -> int:
+        """Numbers in U."""
+        return self.products * C * O
+
+    def group_tiles(self, C: int, O: int) -> int:
+        """Most tiles in a group, by the shape and the L2 of this processor; kernels are told, it is not compiled in."""
+        tiles = GROUP_BYTES // (BYTES * self.products * (C + O))
+        return max(FEWEST_TILES, min(MOST_TILES, tiles // MIDDLE * MIDDLE))
+
+    def work_bytes(self, C: int, O: int) -> int:
+        """Scratch memory that a block of C channels and O outputs needs, for any number of images and rows."""
+        tiles = self.group_tiles(C, O)
+        planes = plane_bytes.py_func(tiles, C) + plane_bytes.py_func(tiles, O)
+        return self.products * planes + (self.outputs**2 + 1) * BYTES * max(C, O)
+
+    def transform_weights(self, U: np.ndarray, W: np.ndarray, flipped: bool) -> None:
+        """U = G W G' as `forward_block` reads it, for the forward pass or, flipped, for the input gradient.
+
+        U has packed_size numbers, W is (r, r, C, O). flipped: the U of W turned by 180 degrees with C and O exchanged.
+        """
+        _, _, C, O = W.shape
+        fields = U.ctypes.data, W.ctypes.data, C, O, flipped
+        count = (O if flipped else C) // CHANNELS
+        tasks.run(self.transform_rows(), count, np.array(fields, np.int64), WORK_BYTES, serial=U.size < SERIAL_BELOW)
+
+    def finish_weights(self, dW: np.ndarray, dU: np.ndarray) -> None:
+        """dW = G' (sum over p of dU[p]) G: dW (r, r, C, O), dU (pieces, E, C, O), pieces added in order."""
+        _, _, C, O = dW.shape
+        fields = dW.ctypes.data, dU.ctypes.data, len(dU), C * O * BYTES, self.products
+        count = C * O // SUM_TASK
+        tasks.run(self.finish_numbers(), count, np.array(fields, np.int64), WORK_BYTES, serial=dU.size < SERIAL_BELOW)
+
+
+F23 = Variant(2, 3, False, A23, B4, G23, forward_block_23, weights_block_23, transform_rows_23, finish_numbers_23)
+F43 = Variant(4, 3, True, A43, B6, G43, forward_block_43, weights_block_43, transform_rows_43, finish_numbers_43)
+F25 = Variant(2, 5, True, A25, B6, G25, forward_block_25, weights_block_25, transform_rows_25, finish_numbers_25)
+VARIANTS = F23, F43, F25
+"""F(2x2, 3x3), F(4x4, 3x3), F(2x2, 5x5)"""
