@@ -336,3 +336,43 @@ def test_a_frame_with_text_names_the_column_and_a_mixed_one_works():
     assert np.array_equal(model.predict(frame), expected)
     with pytest.raises(TypeError, match="column town hold something else"):
         model.predict(frame.assign(town=["x", "y"]).drop(columns="c"))
+
+
+# -- images ------------------------------------------------------------------------------------------------------------
+
+
+def grey(channels=1):
+    model = Sequential([L.Conv2D(2, 3, input_shape=(6, 6, channels)), L.Flatten(), L.Dense(3, activation="softmax")])
+    model.compile(loss="sparse_categorical_crossentropy", optimizer="sgd")
+    return model
+
+
+@pytest.mark.parametrize(
+    "channels, shape, words",
+    [
+        (1, (6, 6), "a single example needs a batch axis: write x.reshape(1, 6, 6, 1)"),
+        (1, (6, 6, 1), "a single example needs a batch axis: write x[None]"),
+        (1, (4, 6, 6), "write x.reshape(4, 6, 6, 1)"),
+        (1, (4, 6, 6, 3), "write x.mean(axis=-1, keepdims=True)"),
+        (3, (4, 6, 6), "write np.repeat(x[..., None], 3, axis=-1)"),
+        (3, (4, 6, 6, 1), "write np.repeat(x, 3, axis=-1)"),
+        (3, (4, 3, 6, 6), "write np.moveaxis(x, 1, -1)"),
+    ],
+)
+def test_images_of_another_shape_say_what_to_write(channels, shape, words):
+    model = grey(channels)
+    refused(model, lambda: model.predict(np.zeros(shape)), ValueError, "conv2d", str(shape), words)
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda: L.Input(28, 28, 3), "put the sizes in parentheses"),
+        (lambda: Sequential([L.Conv2D(2, 3, input_shape=(None, 6, 6, 1))]), "write input_shape=(6, 6, 1)"),
+        (lambda: L.Conv2D(2, 3)([L.Input((6, 6, 1)), L.Input((6, 6, 2))]), "expects one input, got a list of 2"),
+    ],
+)
+def test_image_layers_say_what_to_write(make, words):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        make()
+    assert words in str(caught.value)

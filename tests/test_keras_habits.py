@@ -83,6 +83,17 @@ model.compile(loss='categorical_crossentropy', optimizer=SGD(lr=0.1, decay=1e-6,
 model.fit(X, np_utils.to_categorical(Y, 3), epochs=1, batch_size=8, verbose=0)
 seen.append(model.evaluate(X, np_utils.to_categorical(Y, 3), verbose=0))
 """,
+    "old image paths": """
+from tinynn.compat.keras.models import Sequential
+from tinynn.compat.keras.layers.convolutional import Conv2D, MaxPooling2D, ZeroPadding2D
+from tinynn.compat.keras.layers.core import Dense, Flatten, Reshape
+from tinynn.compat.keras.applications import VGG16, ResNet50
+model = Sequential([Reshape((2, 3, 1), input_shape=(6,)), Conv2D(2, (2, 2), activation='relu'),
+                    MaxPooling2D(pool_size=(1, 2)), Flatten(), Dense(3, activation='softmax')])
+model.compile(loss='sparse_categorical_crossentropy', optimizer='sgd')
+model.fit(X, Y, epochs=1, batch_size=8, verbose=0)
+seen.append(VGG16().count_params())
+""",
     "modules": """
 import tinynn.compat.keras.layers.noise
 import tinynn.compat.keras.utils.np_utils
@@ -114,6 +125,28 @@ def test_every_old_module_is_there():
         keras.layer  # noqa: B018
     with pytest.raises(AttributeError, match="did you mean 'Dense'"):
         keras.layers.Dens  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "make, name",
+    [
+        (lambda: L.Conv2D(8, 3, border_mode="same"), "padding"),
+        (lambda: L.Conv2D(nb_filter=8, kernel_size=3), "filters"),
+        (lambda: L.Conv2D(8, 3, subsample=(2, 2)), "strides"),
+        (lambda: L.Dense(output_dim=3), "units"),
+        (lambda: L.Dense(3, init="uniform"), "kernel_initializer"),
+        (lambda: L.Dropout(p=0.5), "rate"),
+        (lambda: nn.Model(input=L.Input((3,)), output=L.Input((3,))), "inputs"),
+    ],
+)
+def test_arguments_of_the_first_keras_are_named_with_what_they_are_called_now(make, name):
+    with pytest.raises(TypeError, match=f"since Keras 2 it is called '{name}'"):
+        make()
+
+
+def test_an_argument_that_no_layer_has_names_the_nearest():
+    with pytest.raises(TypeError, match="Conv2D has no argument 'stride': did you mean 'strides'"):
+        L.Conv2D(8, 3, stride=2)
 
 
 # -- callbacks ---------------------------------------------------------------------------------------------------------

@@ -39,11 +39,36 @@ def plain(value: Any) -> Any:
     return value
 
 
+KERAS_1 = {
+    "W_constraint": "kernel_constraint",
+    "W_regularizer": "kernel_regularizer",
+    "b_constraint": "bias_constraint",
+    "b_regularizer": "bias_regularizer",
+    "bias": "use_bias",
+    "border_mode": "padding",
+    "dim_ordering": "data_format",
+    "init": "kernel_initializer",
+    "input": "inputs",
+    "nb_col": "kernel_size",
+    "nb_filter": "filters",
+    "nb_row": "kernel_size",
+    "output": "outputs",
+    "output_dim": "units",
+    "p": "rate",
+    "subsample": "strides",
+}
+"""What arguments were called in the first Keras, and are called since."""
+
+
 def refuse_unknown_arguments(cls: type, arguments: dict[str, Any]) -> None:
     """TypeError for an argument that a class of ours does not have, in its own name instead of a base's."""
     if cls.__module__.startswith("tinynn."):
         known = constructor_arguments(cls)
         for name in arguments:
+            if KERAS_1.get(name, name) in known and name not in known:
+                raise TypeError(
+                    f"{cls.__name__} has no argument '{name}': since Keras 2 it is called '{KERAS_1[name]}'"
+                )
             if name not in known:
                 raise TypeError(f"{cls.__name__} has no argument '{name}': {nearest(name, known)}")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinynn.config import config_of
+from tinynn.config import config_of, refuse_unknown_arguments
 from tinynn.graph import Graph
 from tinynn.parameter import Buffer, Parameter, Variable
 from tinynn.random import Stream, substream
@@ -84,6 +84,13 @@ class Layer:
     """Layers inside and their random sub-streams, as far as they were asked for."""
     auto_named = False
     """Whether a model gave the name, and may give another one."""
+
+    if not TYPE_CHECKING:  # mypy reads the arguments from __init__
+
+        def __new__(cls, *_, **arguments):
+            if arguments:
+                refuse_unknown_arguments(cls, arguments)
+            return super().__new__(cls)
 
     def __init__(
         self, *, name: str | None = None, trainable: bool = True, input_shape: Sequence[int] | int | None = None

@@ -39,6 +39,16 @@ def checked_data_format(value: str | None, owner: str) -> str | None:
 def require_images(input_shape: Any, layer: Layer) -> None:
     """ValueError unless inputs have the rank of images."""
     rank = len(input_shape)
+    if isinstance(input_shape, list):
+        raise ValueError(
+            f"layer '{layer.label}' expects one input, got a list of {rank}, {shown(input_shape)}: merge them first, "
+            "with Concatenate()([x, y]) or Add()([x, y])"
+        )
+    if rank == 4 and input_shape[0] is None:
+        raise ValueError(
+            f"layer '{layer.label}' expects an input_shape without the batch axis, (rows, columns, channels), got "
+            f"{input_shape}: write input_shape={input_shape[1:]}"
+        )
     if rank != 3:
         sides = ", ".join(map(str, input_shape)) if rank == 2 else "rows, columns"
         last = "1" if rank == 2 else "channels"

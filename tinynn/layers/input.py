@@ -24,6 +24,11 @@ def Input(
         raise ValueError("Input expects the shape of one row, such as Input(shape=(784,))")
     if isinstance(shape, str) or not isinstance(shape, (int, Sequence)):
         raise TypeError(f"Input expects the shape of one row, such as Input(shape=(784,)), got {shape!r}")
+    if dtype is not None and (isinstance(dtype, bool) or hasattr(dtype, "__index__")):
+        raise TypeError(
+            f"Input expects the shape as one argument, such as Input((28, 28, 1)), got dtype={dtype!r}: put the sizes "
+            "in parentheses"
+        )
     return Symbol(checked_shape(shape, Layer(name=name or "input")), name=name, dtype=dtype)  # type: ignore[arg-type]
 
 

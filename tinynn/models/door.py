@@ -181,6 +181,13 @@ def shape_hint(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> str:
         return "these images have their channels first: write np.moveaxis(x, 1, -1)"
     if size is not None and size == int(np.prod(shape[1:])):
         return f"write x.reshape({', '.join(map(str, (shape[0], *known)))})"
+    if size is not None and size == int(np.prod(shape)):
+        return f"a single example needs a batch axis: write x.reshape({', '.join(map(str, (1, *known)))})"
+    if len(expected) == 3 and expected[2] == 3 and fits((*shape[1:3], 3), expected) and shape[3:] in ((), (1,)):
+        grey = "x[..., None]" if len(shape) == 3 else "x"
+        return f"these images are grey, the model takes three colours: write np.repeat({grey}, 3, axis=-1)"
+    if len(expected) == 3 and expected[2] == 1 and len(shape) == 4 and fits((*shape[1:3], 1), expected):
+        return f"these images have {shape[3]} channels, the model takes grey ones: write x.mean(axis=-1, keepdims=True)"
     return "give the data that shape, or build the model with another input_shape"
 
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from tinynn.compat.keras import (
     activations,
+    applications,
     callbacks,
     constraints,
     datasets,
@@ -25,6 +26,7 @@ __all__ = [
     "Model",
     "Sequential",
     "activations",
+    "applications",
     "callbacks",
     "constraints",
     "datasets",

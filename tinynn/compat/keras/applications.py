@@ -1,0 +1,3 @@
+"""keras.applications"""
+
+from tinynn.applications import *  # noqa: F403
