@@ -25,6 +25,8 @@ SHAPES = {
     "winograd": ((40, 16, 16, 32), 48, Window((3, 3), padding=ONE)),
     "winograd_odd": ((33, 9, 7, 16), 32, Window((3, 3), padding=ONE)),
     "winograd_valid": ((20, 12, 12, 32), 16, Window((3, 3))),
+    "winograd_two_tiles": ((30, 8, 8, 16), 32, Window((3, 3))),
+    "winograd_for_inputs": ((90, 1, 1, 16), 32, Window((3, 3), padding=((2, 2), (1, 1)))),
     "winograd_5x5": ((30, 9, 11, 32), 16, Window((5, 5), padding=((2, 2), (2, 2)))),
     "direct_valid": ((20, 12, 12, 32), 64, Window((5, 5))),
     "direct_few_channels": ((30, 18, 18, 3), 20, Window((3, 3), padding=ONE)),
@@ -33,6 +35,8 @@ SHAPES = {
     "one_large": ((1, 130, 128, 16), 16, Window((3, 3), padding=ONE)),
     "large_strided": ((2, 161, 150, 8), 16, Window((5, 5), (2, 3), ((2, 2), (1, 2)))),
 }
+FAST = ["winograd", "winograd_two_tiles", "winograd_5x5", "direct_valid"]
+"""Where fast math makes a difference; in "direct_valid" the gradient of the inputs stays direct."""
 
 
 def draw(*shape, seed=0):
@@ -79,14 +83,26 @@ def test_each_algorithm_is_met():
     assert cuts["winograd"].pieces > 1
     assert cuts["tiny_images"].per_block > 1
     assert not cuts["direct_valid"].copies
-    fast = {name: layout(*s[0], s[1], s[2], 1, True, 1) for name, s in SHAPES.items()}
-    assert fast["winograd"].variant is fast["winograd"].inputs_variant is F43
-    assert fast["winograd_5x5"].variant is fast["winograd_5x5"].inputs_variant is F25
-    assert (fast["direct_valid"].variant, fast["direct_valid"].inputs_variant) == (F25, None)
 
 
-def test_fast_math_rounds_more_and_is_close():
-    x, W, b, dy, window = problem("winograd")
+def test_the_gradient_of_the_inputs_has_an_algorithm_of_its_own():
+    def chosen(name, fast):
+        images, filters, window = SHAPES[name]
+        cut = layout(*images, filters, window, 1, fast, 1)
+        return cut.variant, cut.inputs_variant
+
+    assert chosen("winograd", False) == (F23, F23)
+    assert chosen("winograd", True) == (F43, F43)
+    assert chosen("winograd_two_tiles", True) == (F23, F43)
+    assert chosen("winograd_for_inputs", False) == (None, F23)
+    assert chosen("winograd_5x5", False) == (None, None)
+    assert chosen("winograd_5x5", True) == (F25, F25)
+    assert chosen("direct_valid", True) == (F25, None)
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_fast_math_rounds_more_and_is_close(name):
+    x, W, b, dy, window = problem(name)
     y, exact = np.empty_like(dy), np.empty(dy.shape)
     CPU.forward(y, x, W, b, window, 1, Activation.LINEAR, True)
     reference.forward(exact, *doubles(x, W, b), window, 1, Activation.LINEAR, False)
@@ -98,9 +114,9 @@ def test_fast_math_rounds_more_and_is_close():
         close(found, gradient, 1e-4)
 
 
-def fused(x, W, b, window, activation, norm, pool):
+def fused(x, W, b, window, activation, norm, pool, fast=False):
     """The results of a block, forward and backward, by the cpu backend."""
-    block = Block(window, 1, activation, pool, 1e-3 if norm else None)
+    block = Block(window, 1, activation, pool, 1e-3 if norm else None, fast)
     y_shape = x.shape[0], *window.output(*x.shape[1:3]), W.shape[3]
     z_shape = y_shape if pool is None else (x.shape[0], *pool.output(*y_shape[1:3]), W.shape[3])
     z, place = np.empty(z_shape, np.float32), None if pool is None else np.empty(z_shape, np.uint8)
@@ -148,8 +164,19 @@ def unfused(x, W, b, gamma, beta, window, activation, pool, dz):
 @pytest.mark.parametrize("norm", [True, False], ids=["norm", "plain"])
 @pytest.mark.parametrize("name", ["winograd", "direct_valid", "winograd_odd", "one_large"])
 def test_blocks_agree_with_their_parts(name, norm, pool, activation):
+    agree(name, norm, pool, activation, False, 2e-5)
+
+
+@pytest.mark.parametrize("pool", [None, PAIRS, OVERLAPPING], ids=["", "pairs", "overlapping"])
+@pytest.mark.parametrize("name", FAST)
+def test_blocks_agree_in_fast_math(name, pool):
+    agree(name, False, pool, Activation.TANH, True, 2e-4)
+
+
+def agree(name, norm, pool, activation, fast, tolerance):
+    """A block, and its parts one by one."""
     x, W, b, _, window = problem(name)
-    found, gamma, beta, dz = fused(x, W, b, window, activation, norm, pool)
+    found, gamma, beta, dz = fused(x, W, b, window, activation, norm, pool, fast)
     expected = unfused(x, W, b, gamma, beta, window, activation, pool, dz)
     if norm:
         # The bias before a norm changes nothing; what is left of its gradient is rounding, beside sums of this size.
@@ -157,7 +184,7 @@ def test_blocks_agree_with_their_parts(name, norm, pool, activation):
         expected.pop("db")
     for key, value in expected.items():
         if value is not None:
-            close(found[key], value, 2e-5)
+            close(found[key], value, tolerance)
 
 
 @pytest.fixture
@@ -172,7 +199,7 @@ def results(name, fast):
     y, grads = np.empty_like(dy), [np.empty_like(a) for a in (x, W, b)]
     CPU.forward(y, x, W, b, window, 1, Activation.RELU, fast)
     CPU.backward(*grads, dy.copy(), x, W, y, window, 1, Activation.RELU, fast)
-    return [y, *grads, *(a for a in fused(x, W, b, window, Activation.RELU, True, PAIRS)[0].values())]
+    return [y, *grads, *(a for a in fused(x, W, b, window, Activation.RELU, True, PAIRS, fast)[0].values())]
 
 
 @pytest.mark.parametrize("fast", [False, True], ids=["", "fast"])
@@ -185,31 +212,34 @@ def test_any_number_of_threads_gives_the_same_bytes(name, fast, with_threads):
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.parametrize("fast", [False, True], ids=["", "fast"])
 @pytest.mark.parametrize("name", ["winograd", "direct_valid", "tiny_images", "strided"])
-def test_a_prediction_does_not_depend_on_its_batch(name):
+def test_a_prediction_does_not_depend_on_its_batch(name, fast):
     x, W, b, dy, window = problem(name)
     whole = np.empty_like(dy)
-    CPU.forward(whole, x, W, b, window, 1, Activation.RELU, False)
+    CPU.forward(whole, x, W, b, window, 1, Activation.RELU, fast)
     for rows in (slice(0, 1), slice(3, 10)):
         part = np.empty_like(dy[rows])
-        CPU.forward(part, x[rows], W, b, window, 1, Activation.RELU, False)
+        CPU.forward(part, x[rows], W, b, window, 1, Activation.RELU, fast)
         assert part.tobytes() == whole[rows].tobytes()
 
 
+@pytest.mark.parametrize("fast", [False, True], ids=["", "fast"])
 @pytest.mark.parametrize("name", ["winograd", "direct_valid", "direct_few_channels"])
-def test_nan_and_infinity_survive(name):
+def test_nan_and_infinity_survive(name, fast):
     x, W, b, dy, window = problem(name)
     x[1, 4, 4, 0], x[2, 5, 5, 1] = np.nan, np.inf
     y = np.empty_like(dy)
-    CPU.forward(y, x, W, b, window, 1, Activation.RELU, False)
+    CPU.forward(y, x, W, b, window, 1, Activation.RELU, fast)
     assert np.isnan(y[1]).any()
     assert not np.isfinite(y[2]).all()
     assert np.isfinite(y[3:]).all()
 
 
-def test_memory_around_the_results_is_left_alone():
+@pytest.mark.parametrize("name", ["winograd_odd", "winograd_5x5", "winograd_two_tiles", "winograd_for_inputs"])
+def test_memory_around_the_results_is_left_alone(name):
     """Blocks hang over edges inside scratch memory only."""
-    x, W, b, dy, window = problem("winograd_odd")
+    x, W, b, dy, window = problem(name)
     guard, room = np.float32(7.25), 1024
     for fast in (False, True):
         memory = np.full(dy.size + 2 * room, guard, np.float32)
