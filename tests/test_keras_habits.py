@@ -684,3 +684,14 @@ def test_compile_notices_an_output_that_does_not_fit_the_loss():
         compiled("categorical_crossentropy", L.Dense(3), L.Softmax())
         compiled(nn.losses.CategoricalCrossentropy(from_logits=True), L.Dense(3))
         compiled("mse", L.Dense(3))
+
+
+def test_lists_of_one_input_and_one_output_are_that_one():
+    x = nn.Input((6,))
+    model = nn.Model(inputs=[x], outputs=[L.Dense(3, activation="softmax")(x)])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(X, LABELS, verbose=0)
+    assert model.predict(X, verbose=0).shape == (len(X), 3) and model.output_shape == (3,)
+    rows = nn.Graph().tensor(X)
+    np.testing.assert_array_equal(model([rows]).data, model(rows).data)
+    assert model([nn.Input((6,))]).shape == (3,)

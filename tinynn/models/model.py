@@ -86,9 +86,10 @@ class Model(Layer):
 
     def _wire(self, inputs: Any, outputs: Any) -> None:
         """The functional form: find the calls between inputs and outputs."""
-        self.many_inputs, self.many_outputs = isinstance(inputs, (list, tuple)), isinstance(outputs, (list, tuple))
-        self.inputs = list(inputs) if self.many_inputs else [inputs]
-        self.outputs = list(outputs) if self.many_outputs else [outputs]
+        self.inputs = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+        self.outputs = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+        # Old listings write Model(inputs=[x], outputs=[y]); lists of one are that one.
+        self.many_inputs, self.many_outputs = len(self.inputs) != 1, len(self.outputs) != 1
         for symbol in [*self.inputs, *self.outputs]:
             if not isinstance(symbol, Symbol):
                 raise TypeError(
@@ -175,6 +176,10 @@ class Model(Layer):
                 return layer
         known = [self.name_of(layer, layer.label) for layer in self.layers]
         raise LookupError(f"'{self.label}' has no layer '{name}': {nearest(str(name), known)}")
+
+    def __call__(self, x: Any) -> Any:
+        one = isinstance(x, (list, tuple)) and len(x) == 1 and not getattr(self, "many_inputs", True)
+        return super().__call__(x[0] if one else x)
 
     def forward(self, x: Any) -> Any:
         """The functional form's calls; a subclass may write its own with the layers that its constructor made."""
