@@ -60,6 +60,11 @@ CASES = [
     conv("larger_than_the_image", (1, 2, 3, 2), (5, 7), 2, padding="same"),
     conv("5x5_one_channel", (1, 12, 12, 1), (5, 5), 32),
     conv("5x5_to_one", (1, 6, 7, 17), (5, 5), 1),
+    # -- more padding than is looked at -------------------------------------------------------------------------------
+    conv("left_of_all", (2, 4, 1, 8), (1, 1), 8, strides=(5, 5), padding=((0, 0), (2, 2))),
+    conv("above_all", (2, 1, 4, 3), (1, 1), 4, strides=(5, 5), padding=((2, 2), (0, 0))),
+    conv("around_all", (1, 4, 1, 3), (1, 1), 4, strides=(5, 5), padding=((2, 2), (2, 2))),
+    conv("left_of_most", (1, 6, 2, 4), (3, 1), 8, strides=(1, 4), padding=((1, 1), (2, 0))),
     # -- padding -----------------------------------------------------------------------------------------------------
     conv("2x2_same", (2, 4, 5, 2), (2, 2), 3, padding="same"),
     conv("4x2_same", (1, 5, 5, 2), (4, 2), 3, padding="same"),

@@ -178,9 +178,9 @@ class Conv2DKernels(Protocol):
         activation: Activation,
         fast: bool,
     ) -> None:
-        """y[n, i, j, o] = activation(b[o] + sum over u, v, c of x[n, i s + u d - top, j s + v d - left, c] W[u, v, c, o])
+        """y[n, i, j, o] = activation(b[o] + sum of x[n, i s + u d - top, j s + v d - left, c] W[u, v, c, o])
 
-        with strides s, dilation d and zeros outside the image.
+        over u, v and c, with strides s, dilation d and zeros outside the image.
         """
 
     def backward(

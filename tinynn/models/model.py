@@ -276,6 +276,7 @@ class Model(Layer):
                 raise TypeError(
                     f"'{self.label}'.compile expects metrics as a list, such as ['accuracy'], got {given!r}"
                 )
+        self._plan = None  # layers may have been changed since it was made
         trainable = [layer.trainable for layer in self.all_layers()]
         compiled = Compiled(
             losses.get(loss),

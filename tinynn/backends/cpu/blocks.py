@@ -41,6 +41,7 @@ def bring(n, i, count, rows, x, x_image, x_row, H, W, C, top, left, columns, tar
     first = max(i - top, 0)
     inside = max(min(H, i - top + rows) - first, 0)
     above = min(first - (i - top), rows)
+    left = min(left, columns)
     width = min(W, columns - left)
     pad_block(x + n * x_image + first * x_row, x_image, x_row, target, rows * row, row, count, inside, width, C,
               above, rows - above - inside, left, columns - left - width)  # fmt: skip

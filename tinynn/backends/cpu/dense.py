@@ -11,9 +11,9 @@ from tinynn.activation import Activation
 
 from . import activation as activations
 from . import memory, threads
-from .gemm import NUMBER, SERIAL_BELOW, SOURCE, TARGET, WORK_STRIDE, column_sums, gemm
+from .gemm import NUMBER, SERIAL_BELOW, SOURCE, TARGET, column_sums, gemm
 from .microkernel import call_range
-from .plan import FLOAT, PLAN_BYTES, make_plan
+from .plan import FLOAT, PLAN_BYTES, WORK_STRIDE, make_plan
 from .simd import compiled, with_signature
 from .sums import SUM_FIELDS, make_sum_plan, piece_of, sum_tiles
 from .tasks import do_tasks, start_counting, workspace

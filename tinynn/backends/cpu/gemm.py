@@ -8,10 +8,10 @@ from numba import prange, types
 
 from . import memory, threads
 from .microkernel import call_range
-from .plan import FLOAT, WORK_BYTES, make_plan
+from .plan import FLOAT, WORK_STRIDE, make_plan
 from .simd import compiled, with_signature
 from .sums import make_sum_plan, piece_of, sum_tiles
-from .tasks import do_tasks, start_counting, stride_of, workspace
+from .tasks import do_tasks, start_counting, workspace
 from .tiles import multiply_tiles
 
 SERIAL_BELOW = 1_000_000
@@ -19,7 +19,6 @@ SERIAL_BELOW = 1_000_000
 SUM_SERIAL_BELOW = 100_000
 """Numbers below which a sum over rows is done by one thread."""
 
-WORK_STRIDE = stride_of(WORK_BYTES)
 NO_BIAS = np.zeros(0, np.float32)
 
 # One signature for all layouts: see `with_signature`.

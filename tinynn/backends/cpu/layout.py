@@ -99,7 +99,7 @@ def layout(N: int, H: int, W: int, C: int, O: int, window: Window, groups: int, 
     m = unit_of(variant)
     columns = extent(OW, m, window.strides[1], window.extent[1])
     hangs = OH % m or OW % m
-    copies = bool(window.padded or hangs or (window.size[1] * C // groups) % BLOCK.rows[1])
+    copies = bool(window.padded or hangs)
     row_bytes = columns * C * FLOAT
     image_bytes = extent(OH, m, window.strides[0], window.extent[0]) * row_bytes
     gradient_rows, gradient_columns = OH, OW
@@ -111,9 +111,10 @@ def layout(N: int, H: int, W: int, C: int, O: int, window: Window, groups: int, 
     per_block = max(1, min(wanted, N // BLOCKS, BLOCK_BYTES // max(image_bytes, gradient_image)))
     blocks = -(-N // per_block)
     strip_rows, strips = OH, 1
-    if per_block == 1 and image_bytes > BLOCK_BYTES and pool_stride:
+    strip_row = max(row_bytes * window.strides[0], OW * O * FLOAT)
+    if per_block == 1 and OH * strip_row > BLOCK_BYTES and pool_stride:
         unit = m * pool_stride
-        strip_rows = min(max(BLOCK_BYTES // (row_bytes * window.strides[0]) // unit, 1) * unit, -(-OH // unit) * unit)
+        strip_rows = min(max(BLOCK_BYTES // strip_row // unit, 1) * unit, -(-OH // unit) * unit)
         strips = -(-OH // strip_rows)
     weights = variant.packed_size(C, O) if variant else window.size[0] * window.size[1] * C // groups * O
     pieces = min(blocks, max(min(PIECES, PIECE_BYTES // (weights * FLOAT)), 2))

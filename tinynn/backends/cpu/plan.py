@@ -7,6 +7,7 @@ import numpy as np
 
 from .microkernel import store_int
 from .simd import BLOCK, compiled
+from .tasks import stride_of
 
 LANES = BLOCK.lanes
 PANEL = BLOCK.columns
@@ -37,7 +38,8 @@ A_STRIDE = FLOAT * (DEPTH + LANES)
 """Byte stride of packed rows of A: no power of two, so that rows do not compete for one set of the cache."""
 B_PLACE = HIGH * A_STRIDE + FLOAT * 2 * PANEL
 C_PLACE = B_PLACE + FLOAT * (TILE_COLUMNS * DEPTH + (LANES + 2) * PANEL)
-WORK_BYTES = C_PLACE + FLOAT * HIGH * 2 * PANEL
+WORK_STRIDE = stride_of(C_PLACE + FLOAT * HIGH * 2 * PANEL)
+"""Bytes from the scratch of one thread to that of the next."""
 
 PLAN_FIELDS = 22
 """Of a product: see `make_plan`."""

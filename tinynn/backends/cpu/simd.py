@@ -73,8 +73,9 @@ BLOCK = BLOCKS[WIDTH]
 GENERATORS = (
     *("simd.py", "microkernel.py", "vectors.py", "images.py"),
     *("plan.py", "packing.py", "sums.py", "tasks.py"),
+    "../../activation.py",
 )
-"""Files whose functions are compiled into the kernels of other files."""
+"""Files whose functions or constants are compiled into the kernels of other files."""
 
 
 def _generators_stamp() -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from .microkernel import make_column_sums, make_load_ints, store_int
 from .plan import FLOAT, LANES
 from .simd import compiled, entry_point
-from .vectors import broadcast, load_part, select_at_most, store_part
+from .vectors import broadcast, flush_denormals, load_part, restore_denormals, select_at_most, store_part
 
 SUM_ROWS = 512
 """Fewest rows in a piece of a sum over rows."""
@@ -51,6 +51,7 @@ def mask_tile(dy, stride, y, y_stride, rows, columns):
 def sum_tiles(first, last, plan, work):
     """The tiles with numbers first .. last-1: each a piece of the rows of SUM_COLUMNS columns."""
     rows, columns, a, stride, y, y_stride, result, result_stride, piece, strips = load_sum_plan(plan)
+    previous = flush_denormals()
     for tile in range(first, last):
         i, j = tile // strips * piece, tile % strips * SUM_COLUMNS
         tile_rows, tile_columns = min(piece, rows - i), min(SUM_COLUMNS, columns - j)
@@ -59,6 +60,7 @@ def sum_tiles(first, last, plan, work):
             mask_tile(place, stride, y + i * y_stride + j * FLOAT, y_stride, tile_rows, tile_columns)
         if result != 0:
             sum_tile(place, stride, tile_rows, tile_columns, result + tile // strips * result_stride + j * FLOAT)
+    restore_denormals(previous)
 
 
 @compiled()
