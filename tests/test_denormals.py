@@ -1,4 +1,4 @@
-"""Numbers too small for a normalized float32 count as 0 in the optimizers' passes, and nowhere else."""
+"""Numbers too small for a normalized float32 count as 0 in kernels that ask for it, and nowhere else."""
 
 import platform
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tinynn.backends.base import State
-from tinynn.backends.cpu import optimizers, threads
+from tinynn.backends.cpu import batchnorm, optimizers, threads
 
 pytestmark = pytest.mark.skipif(
     platform.machine().lower() not in ("x86_64", "amd64"), reason="x86 alone has the switch"
@@ -77,3 +77,14 @@ def test_norms_take_denormal_gradients_for_zero():
         optimizers.clip_norm(clipped, g, 1.0)
         assert not clipped.any()
         assert numpy_still_computes_denormals()
+
+
+@pytest.mark.parametrize("rows", [37, 70_001])
+def test_batch_normalization_gives_the_setting_back(rows):
+    x, mean, rstd = np.full((rows, 3), TINY), np.zeros(3, np.float32), np.ones(3, np.float32)
+    y = np.ones_like(x)
+    batchnorm.inference(y, x, mean, rstd, None, None, 1e-3)
+    assert not y.any()
+    batchnorm.backward(y, None, None, x.copy(), x, mean, rstd, None)
+    assert not y.any()
+    assert numpy_still_computes_denormals()

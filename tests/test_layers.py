@@ -267,6 +267,34 @@ def test_statistics_stay_good_when_a_batch_is_not_finite(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("shape", [(8, 3), (401, 3), (401, 70), (70_001, 3)])
+def test_what_is_not_finite_stays_in_its_channel(backend: str, shape: tuple[int, int]) -> None:
+    """Also where rows of few channels are read as one, or remain."""
+    x, dy = numbers(*shape), numbers(*shape, seed=1)
+    want, got = [], []
+    for bad, results in ((0.0, want), (np.nan, got), (np.inf, got)):
+        x[-1, 1] = bad
+        layer, graph = L.BatchNormalization(), Graph(training=True, backend=backend)
+        tensor = graph.tensor(x, requires_grad=True)
+        with np.errstate(invalid="ignore"):
+            y = layer(tensor)
+            graph.backward(y, gradient=dy)
+        assert bad == 0 or not np.isfinite(y.numpy()[:, 1]).any()
+        results += [np.delete(a, 1, axis=-1) for a in (y.numpy(), tensor.grad, layer.gamma.grad, layer.beta.grad)]
+    assert all(np.array_equal(a, b) for a, b in zip(want * 2, got, strict=True))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_infinite_inputs_do_not_reach_the_gradient_through_given_statistics(backend: str) -> None:
+    x, dy = numbers(40, 3), numbers(40, 3, seed=1)
+    x[2, 1] = np.inf
+    graph = Graph(training=True, backend=backend)
+    tensor = graph.tensor(x, requires_grad=True)
+    graph.backward(L.BatchNormalization(trainable=False)(tensor), gradient=dy)
+    np.testing.assert_allclose(tensor.grad, dy / np.sqrt(1 + 1e-3), rtol=1e-6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("shape", [(1000, 3), (64, 300), (70_000, 4), (2, 5)])
 def test_a_large_mean_does_not_cost_digits(backend: str, shape: tuple[int, int]) -> None:
     x = (numbers(*shape) + 1000).astype(np.float32)

@@ -8,7 +8,6 @@ once to be normalized, activated and pooled; backwards they are read for two sum
 import functools
 
 import numpy as np
-from numba import njit
 
 from tinynn.activation import Activation
 from tinynn.backends.reference import convblock as reference
@@ -16,6 +15,7 @@ from tinynn.backends.reference import convblock as reference
 from . import conv2d, follow
 from .conv2d import FLOAT, Convolution
 from .layout import Layout
+from .moments import begin_gradient, factors, given, merge
 
 
 def forward(z, place, y, mean, variance, rstd, x, W, b, gamma, beta, block):
@@ -37,9 +37,8 @@ def forward(z, place, y, mean, variance, rstd, x, W, b, gamma, beta, block):
     list_of_moments = call.follow(activation, means=means.ctypes.data, squares=squares.ctypes.data)
     call.forward(y, b, after=follow.moments_after, follow=list_of_moments)
     norm = np.empty((5, call.O), np.float32)
-    ones, zeros = np.ones_like(mean), np.zeros_like(mean)
-    merge(norm, mean, variance, rstd, means, squares, pixels(cut, call.N, call.OH, call.OW),
-          ones if gamma is None else gamma, zeros if beta is None else beta, block.epsilon)  # fmt: skip
+    merge(norm, mean, variance, rstd, means, squares, pixels(cut, call.N, call.OH, call.OW), given(gamma), given(beta),
+          block.epsilon)  # fmt: skip
     call.pool = block.pool
     list_of_outputs = call.follow(activation, y=y, z=z, place=place, norm=norm.ctypes.data)
     call.again(after(call, block), cut.blocks, list_of_outputs, y)
@@ -63,15 +62,14 @@ def backward(dx, dW, db, dgamma, dbeta, dz, x, W, z, place, y, mean, rstd, gamma
     before = follow.gradient_before
     if block.pool is not None:
         before = follow.pairs_before if call.pairs() else follow.unpool_before
-    norm = np.zeros((5, call.O), np.float32)
+    norm = np.empty((5, call.O), np.float32)
     if block.epsilon is not None:
-        scale = rstd if gamma is None else rstd * gamma
-        norm[0], norm[1] = mean, scale
+        begin_gradient(norm, mean, rstd, given(gamma))
         sums, pieces = np.zeros((call.cut.pieces, 2, call.O)), call.cut.pieces
         list_of_sums = call.follow(block.activation, **arrays, norm=norm.ctypes.data, sums=sums.ctypes.data)
         add_up = follow.norm_sums if block.pool is None else follow.pooled_sums
         call.again(add_up, pieces, list_of_sums, y, scratch=2 * call.O)
-        factors(norm, dgamma, dbeta, sums.sum(axis=0), rstd, scale, y.size // call.O)
+        factors(norm, given(dgamma), given(dbeta), sums[:, 0], sums[:, 1], rstd, y.size // call.O)
     address = 0 if block.epsilon is None else norm.ctypes.data
     call.backward(dx, dW, db, before=before, follow=call.follow(block.activation, **arrays, norm=address))
 
@@ -85,38 +83,3 @@ def pixels(cut: Layout, N: int, OH: int, OW: int) -> np.ndarray:
         for i in range(cut.strips)
     ]
     return np.array(counts, np.float64)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def merge(norm, mean, variance, rstd, means, squares, counts, gamma, beta, epsilon):
-    """Mean and variance of all tasks' moments, in order, and the norm that images.py reads: mean, scale, shift.
-
-    With m = sum n_i m_i / n: M2 = sum of M2_i + n_i (m_i - m)^2. The shift makes up for the rounding of the mean.
-    """
-    n = counts.sum()
-    for c in range(mean.size):
-        m = 0.0
-        for k in range(counts.size):
-            m += counts[k] * means[k, c]
-        m /= n
-        M2 = 0.0
-        for k in range(counts.size):
-            d = means[k, c] - m
-            M2 += squares[k, c] + counts[k] * d * d
-        v = M2 / n
-        r = 1.0 / np.sqrt(v + epsilon)
-        mean[c], variance[c], rstd[c] = m, v, r
-        norm[0, c] = m
-        norm[1, c] = r * gamma[c]
-        norm[2, c] = beta[c] - (m - np.float64(mean[c])) * r * gamma[c]
-
-
-def factors(norm, dgamma, dbeta, sums, rstd, scale, M):
-    """dgamma, dbeta, and q and r of dy = scale g + q (y - mean) + r, from the sums of g and of g (y - mean)."""
-    s, t = sums
-    if dgamma is not None:
-        dgamma[...] = t * rstd
-    if dbeta is not None:
-        dbeta[...] = s
-    norm[3] = -(scale * np.square(rstd, dtype=np.float64)) * t / M
-    norm[4] = -scale * s / M

@@ -24,7 +24,7 @@ Forward reads three rows only.
 
 from tinynn.activation import Activation
 
-from .microkernel import copy_bytes, load_float, store_float, zero_bytes
+from .microkernel import copy_bytes, load_float, zero_bytes
 from .simd import BLOCK, compiled
 from .vectors import (
     at_least,
@@ -515,16 +515,18 @@ def moments_block(y, y_image, y_row, images, rows, columns, C, mean, M2, work):
     around, first, second = work, work + C * FLOAT, work + 2 * C * FLOAT
     zero_row(work, 3 * C)
     channel_sums_block(y, y_image, y_row, 1, 1, columns, C, around)
-    for c in range(C):
-        store_float(load_float(around + c * FLOAT) / columns, around + c * FLOAT)
+    share = broadcast(1.0 / columns)
+    for p in range(around, around + C * FLOAT, VECTOR):
+        lanes = C - (p - around) // FLOAT
+        store_part(load_part(p, lanes) * share, p, lanes)
     for image in range(images):
         for i in range(rows):
             deviations_row(y + image * y_image + i * y_row, columns, C, around, first, second)
-    n = images * rows * columns
+    share_of_one = 1.0 / (images * rows * columns)
     for c in range(C):
         # 0.0 + makes a float64.
         a, s, t = load_float(around + c * FLOAT), load_float(first + c * FLOAT), load_float(second + c * FLOAT)
-        d = (0.0 + s) / n
+        d = (0.0 + s) * share_of_one
         store_double((0.0 + a) + d, mean + c * DOUBLE)
         store_double((0.0 + t) - d * s, M2 + c * DOUBLE)
 

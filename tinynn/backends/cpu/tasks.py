@@ -12,7 +12,7 @@ from numba import prange, types
 
 from . import threads
 from .microkernel import call_range, store_int, take
-from .simd import compiled, with_signature
+from .simd import compiled, entry_point, with_signature
 
 NUMBER = types.int64
 PAGE = 4096
@@ -63,12 +63,14 @@ def do_tasks(function, count, plan, work, counter):
         call_range(function, task, task + 1, plan, work)
 
 
-@with_signature(NUMBER, NUMBER, NUMBER, NUMBER, NUMBER, NUMBER, NUMBER)
 @compiled(parallel=True)
-def tasks_parallel(function, count, job, work, work_stride, workers, plan):
+def share(function, count, job, work, work_stride, workers, plan):
     counter = start_counting(plan)
     for worker in prange(workers):
         do_tasks(function, count, job, work + np.int64(worker) * work_stride, counter)
+
+
+tasks_parallel = with_signature(NUMBER, NUMBER, NUMBER, NUMBER, NUMBER, NUMBER, NUMBER)(share)
 
 
 class _Workspace(threading.local):
@@ -111,3 +113,18 @@ def run(function: int, count: int, job: np.ndarray, work_bytes: int, serial: boo
         workers = threads.workers()
         place = space.address(workers * stride)
         tasks_parallel()(function, count, job.ctypes.data, place, stride, workers, space.plan)
+
+
+# -- for kernels that hand out tasks in the middle of their work -------------------------------------------------------
+
+
+@entry_point(BLOCK_ENTRY)
+def do_alone(function, count, job, work, work_stride, workers, plan, unused, nothing):
+    """Tasks 0 .. count-1 by one thread."""
+    call_range(function, 0, count, job, work)
+
+
+@entry_point(BLOCK_ENTRY)
+def do_together(function, count, job, work, work_stride, workers, plan, unused, nothing):
+    """The same by several."""
+    share(function, count, job, work, work_stride, workers, plan)
