@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, help="images per step (default 64 for vgg, 128 for resnet20)")
     parser.add_argument("--no-augmentation", action="store_true", help="the images as they are in every epoch")
     parser.add_argument("--quick", action="store_true", help="1,000 images and one epoch: to see that it runs")
-    parser.add_argument("--fast-math", action="store_true", help="faster convolutions that round a little more")
+    parser.add_argument("--no-fast-math", dest="fast_math", action="store_false", help="convolutions that round less")
     parser.add_argument("--backend", default=None, help="cpu, reference or gpu (default: TINYNN_BACKEND, else cpu)")
     parser.add_argument("--seed", type=int, default=1, help="seed of weights, shuffles, masks and shifts (default 1)")
     parser.add_argument("--plot", default="cifar10.png", help="where to draw the picture; '' for none")

@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=100, help="images per step (default 100)")
     parser.add_argument("--learning-rate", type=float, default=0.001, help="Adam's, at the beginning (default 0.001)")
     parser.add_argument("--quick", action="store_true", help="3,000 images and one epoch: to see that it runs")
-    parser.add_argument("--fast-math", action="store_true", help="faster convolutions that round a little more")
+    parser.add_argument("--no-fast-math", dest="fast_math", action="store_false", help="convolutions that round less")
     parser.add_argument("--backend", default=None, help="cpu, reference or gpu (default: TINYNN_BACKEND, else cpu)")
     parser.add_argument("--seed", type=int, default=1, help="seed of weights, shuffles and masks (default 1)")
     parser.add_argument("--plot", default="fashion_cnn.png", help="where to draw the picture; '' for none")
