@@ -1,7 +1,8 @@
 """Activations: y = f(x) and dx = dy f'(x), one pass over the numbers, for float32 and float64.
 
 A kernel is compiled when its activation is first used. Exponentials are a polynomial that the compiler turns into
-vectors, in float64 arithmetic for both dtypes, and so are the logarithm of softplus and the error function.
+vectors, in float64 arithmetic for both dtypes, and so are the logarithm of softplus and the error function. Relu of
+large arrays, which is all reading and writing, has tasks of its own.
 """
 
 import functools
@@ -11,9 +12,13 @@ import numpy as np
 from numba import njit, prange, types
 
 from tinynn.activation import DEFAULT_ALPHA, FUSED, Activation
-from tinynn.backends.cpu import threads
+from tinynn.backends.cpu import simd, tasks, threads
+from tinynn.backends.cpu.microkernel import make_load_ints, take
+from tinynn.backends.cpu.tasks import ENTRY, start_counting
+from tinynn.backends.cpu.vectors import broadcast, load, load_part, select_at_most, store, store_part
 
-PIECE = 1 << 16
+FLOAT, LANES = 4, simd.BLOCK.lanes
+PIECE = 1 << 15
 """Elements of one task."""
 PARALLEL_FROM = 200_000
 """Elements; below, one thread is faster than telling others."""
@@ -27,12 +32,18 @@ LN2_HIGH, LN2_LOW = 0.6931471805599453, 2.3190468138462996e-17
 ROUNDER = 1.5 * 2.0**52
 """Adding it leaves the nearest integer in the low bits of the sum."""
 
+load_job = make_load_ints(4)
+
 
 def forward(y, x, kind, alpha=None):
     """y = f(x); y may be x. alpha is the slope of leaky relu or the scale of elu, None for the default."""
     if kind is Activation.LINEAR:
         if y is not x:
             y[...] = x
+        return
+    if kind is Activation.RELU and in_tasks(y):
+        x = np.ascontiguousarray(x, y.dtype)
+        run_relu(y, x, x)
         return
     alpha = float(DEFAULT_ALPHA.get(kind, 0.0) if alpha is None else alpha)
     known = None if x is y else np.ascontiguousarray(x, y.dtype).reshape(-1)
@@ -41,6 +52,9 @@ def forward(y, x, kind, alpha=None):
 
 def backward(dx, dy, x, y, kind, alpha=None):
     """dx = dy f'(x); dx may be dy. x may be None for the kinds in FUSED."""
+    if kind is Activation.RELU and in_tasks(dx):
+        run_relu(dx, np.ascontiguousarray(dy, dx.dtype), np.ascontiguousarray(y, dx.dtype))
+        return
     if dx is not dy:
         dx[...] = dy
     if kind is Activation.LINEAR:
@@ -50,15 +64,24 @@ def backward(dx, dy, x, y, kind, alpha=None):
     run(KERNELS[kind][1], dx.reshape(-1), np.ascontiguousarray(known, dx.dtype).reshape(-1), alpha)
 
 
+def in_tasks(out):
+    return out.size >= PARALLEL_FROM and out.dtype == np.float32
+
+
+def run_relu(out, values, known):
+    """out = values where known > 0 or NaN, else 0."""
+    job = np.array([out.ctypes.data, values.ctypes.data, known.ctypes.data, out.size], np.int64)
+    tasks.run(relu_tasks(), -(-out.size // PIECE), job, 0)
+
+
 def run(kernel, out, known, alpha):
     """kernel(out, known, alpha), in pieces on several threads where it is worth the call."""
     if not threads.worth_it(out.size, PARALLEL_FROM):
         kernel(out, known, alpha)
         return
     in_pieces = parallel(out.dtype.char, known is None)
-    threads.workers()
     with threads.parallel_region():
-        in_pieces(kernel, out, known, alpha)
+        in_pieces(kernel, out, known, alpha, threads.workers(), tasks.workspace.plan)
 
 
 @functools.cache
@@ -67,22 +90,60 @@ def parallel(char, in_place):
     array = {"f": types.float32, "d": types.float64}[char][::1]
     known = types.none if in_place else types.Array(array.dtype, 1, "C", readonly=True)
     kernel = types.FunctionType(types.void(array, known, types.float64))
-    signature = types.void(kernel, array, known, types.float64)
-    return njit(signature, parallel=True, cache=True, nogil=True)(pieces_in_place if in_place else pieces)
+    function = pieces_in_place if in_place else pieces
+    function.disable_compile(False)
+    function.compile((kernel, array, known, types.float64, types.int64, types.int64))
+    function.disable_compile()
+    return function
 
 
-def pieces(kernel, out, known, alpha):
-    for piece in prange((out.size + PIECE - 1) // PIECE):
-        begin = piece * PIECE
-        end = min(begin + PIECE, out.size)
-        kernel(out[begin:end], known[begin:end], alpha)
+@simd.compiled(parallel=True)
+def pieces(kernel, out, known, alpha, workers, plan):
+    counter = start_counting(plan)
+    for _ in prange(workers):
+        while True:
+            begin = take(counter, PIECE)
+            if begin >= out.size:
+                break
+            end = min(begin + PIECE, out.size)
+            kernel(out[begin:end], known[begin:end], alpha)
 
 
-def pieces_in_place(kernel, out, known, alpha):
-    for piece in prange((out.size + PIECE - 1) // PIECE):
-        begin = piece * PIECE
-        end = min(begin + PIECE, out.size)
-        kernel(out[begin:end], None, alpha)
+@simd.compiled(parallel=True)
+def pieces_in_place(kernel, out, known, alpha, workers, plan):
+    counter = start_counting(plan)
+    for _ in prange(workers):
+        while True:
+            begin = take(counter, PIECE)
+            if begin >= out.size:
+                break
+            end = min(begin + PIECE, out.size)
+            kernel(out[begin:end], None, alpha)
+
+
+@simd.entry_point(ENTRY)
+def relu_tasks(first, last, job, work):
+    """No arithmetic, so denormals cost nothing and stay."""
+    out, values, known, size = load_job(job)
+    zero, step, end = broadcast(0.0), LANES * FLOAT, min(last * PIECE, size) * FLOAT
+    p = first * PIECE * FLOAT
+    for _ in range((end - p) // (4 * step)):
+        a, b, c, d = load(known + p), load(known + p + step), load(known + p + 2 * step), load(known + p + 3 * step)
+        e, f, g, h = a, b, c, d
+        if values != known:
+            e, f = load(values + p), load(values + p + step)
+            g, h = load(values + p + 2 * step), load(values + p + 3 * step)
+        store(select_at_most(a, zero, zero, e), out + p)
+        store(select_at_most(b, zero, zero, f), out + p + step)
+        store(select_at_most(c, zero, zero, g), out + p + 2 * step)
+        store(select_at_most(d, zero, zero, h), out + p + 3 * step)
+        p += 4 * step
+    while p < end:
+        lanes = (end - p) // FLOAT
+        store_part(
+            select_at_most(load_part(known + p, lanes), zero, zero, load_part(values + p, lanes)), out + p, lanes
+        )
+        p += step
 
 
 # -- the exponential -------------------------------------------------------------------------------------------------
