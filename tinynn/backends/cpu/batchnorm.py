@@ -9,7 +9,7 @@ from numba import njit, types
 
 from tinynn.backends.reference import batchnorm as reference
 
-from . import tasks, threads
+from . import tasks
 from .channels import (
     FLOAT,
     MOST_LANES,
@@ -25,15 +25,9 @@ from .channels import (
     sums_tasks,
 )
 from .microkernel import call_block
-from .moments import begin_gradient, factors, given, merge
+from .moments import IN, NO_ROWS, OUT, X, Y, begin_gradient, factors, given, merge
 from .simd import compiled, with_signature
-
-IN = types.Array(types.float32, 1, "A", readonly=True, aligned=False)
-OUT = types.Array(types.float32, 1, "A", aligned=False)
-X = types.Array(types.float32, 2, "C", readonly=True, aligned=False)
-Y = types.Array(types.float32, 2, "C", aligned=False)
-NUMBER = types.int64
-HANDS = (NUMBER,) * 5
+from .tasks import HANDS, NUMBER
 
 
 @with_signature(Y, OUT, OUT, OUT, X, IN, IN, types.float64, NUMBER, NUMBER, *HANDS)
@@ -102,15 +96,7 @@ def in_vectors(x):
 
 
 def run(kernel, x, *arguments):
-    """kernel(*arguments, how its tasks are handed out)"""
-    space, work_bytes = tasks.workspace, 3 * FLOAT * max(x.shape[1], MOST_LANES)
-    if not threads.worth_it(x.size, SERIAL_BELOW):
-        kernel(*arguments, tasks.do_alone(), space.address(work_bytes), 0, 1, 0)
-        return
-    stride = tasks.stride_of(work_bytes)
-    with threads.parallel_region():
-        workers = threads.workers()
-        kernel(*arguments, tasks.do_together(), space.address(workers * stride), stride, workers, space.plan)
+    tasks.hand_out(kernel, 3 * FLOAT * max(x.shape[1], MOST_LANES), x.size < SERIAL_BELOW, *arguments)
 
 
 def forward(y, mean, variance, rstd, x, gamma, beta, epsilon):
@@ -141,9 +127,6 @@ def inference_backward(dx, dgamma, dbeta, dy, x, mean, rstd, gamma):
         reference.inference_backward(dx, dgamma, dbeta, dy, x, mean, rstd, gamma)
         return
     run_backward(dx, dgamma, dbeta, dy, x, mean, rstd, gamma, True, norm_tasks())
-
-
-NO_ROWS = np.zeros((0, 0), np.float32)
 
 
 def run_backward(dx, dgamma, dbeta, dy, x, mean, rstd, gamma, constant, last):

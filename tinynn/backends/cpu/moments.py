@@ -5,10 +5,16 @@ dbeta are empty where there is none. Sums are made in float64 and in order.
 """
 
 import numpy as np
+from numba import types
 
 from .simd import compiled
 
-NOTHING = np.zeros(0, np.float32)
+# What kernels of a normalization are called with: vectors of channels, and rows.
+IN = types.Array(types.float32, 1, "A", readonly=True, aligned=False)
+OUT = types.Array(types.float32, 1, "A", aligned=False)
+X = types.Array(types.float32, 2, "C", readonly=True, aligned=False)
+Y = types.Array(types.float32, 2, "C", aligned=False)
+NOTHING, NO_ROWS = np.zeros(0, np.float32), np.zeros((0, 0), np.float32)
 
 
 def given(array):

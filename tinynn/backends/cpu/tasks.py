@@ -16,6 +16,8 @@ from .simd import compiled, entry_point, with_signature
 
 NUMBER = types.int64
 PAGE = 4096
+HANDS = (NUMBER,) * 5
+"""Types of the last arguments of a kernel that is called by `hand_out`."""
 ENTRY = "void(int64, int64, int64, int64)"
 """An entry point for tasks: first, last, job, work."""
 BLOCK_ENTRY = "void(int64, int64, int64, int64, int64, int64, int64, int64, int64)"
@@ -116,6 +118,19 @@ def run(function: int, count: int, job: np.ndarray, work_bytes: int, serial: boo
 
 
 # -- for kernels that hand out tasks in the middle of their work -------------------------------------------------------
+
+
+def hand_out(kernel, work_bytes, serial, *arguments):
+    """kernel(*arguments, do, work, work_stride, workers, plan): with `call_block(do, function, count, job, work,
+    work_stride, workers, plan, 0, 0)` it has tasks done."""
+    space = workspace
+    if serial or threads.get_num_threads() == 1:
+        kernel(*arguments, do_alone(), space.address(work_bytes), 0, 1, 0)
+        return
+    stride = stride_of(work_bytes)
+    with threads.parallel_region():
+        workers = threads.workers()
+        kernel(*arguments, do_together(), space.address(workers * stride), stride, workers, space.plan)
 
 
 @entry_point(BLOCK_ENTRY)
