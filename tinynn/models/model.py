@@ -264,8 +264,8 @@ class Model(Layer):
 
         ``metrics`` count every row alike, ``weighted_metrics`` by its sample and class weight. ``fast_math`` admits
         convolutions by Winograd's F(4x4, 3x3) and F(2x2, 5x5), which are faster and round about ten times as much as
-        the sum written down (to some 1e-5 of the largest output); networks train to the same accuracy with and without
-        it (benchmarks/results, "fast_math"). ``fuse=False`` runs every layer by itself, where fit, evaluate and predict
+        the sum written down (to some 1e-5 of the largest output); what networks reach with and without it stands in
+        benchmarks/results (fast-math). ``fuse=False`` runs every layer by itself, where fit, evaluate and predict
         would run a convolution, its normalization, activation and pooling as one; the numbers are the same up to
         rounding. A graph made by hand, and a model that was not compiled, do neither unless asked.
 
