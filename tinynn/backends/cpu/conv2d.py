@@ -167,9 +167,9 @@ class Convolution:
         """What follows, for outputs that are there: ``count`` pieces of blocks."""
         values = {
             "images": self.N, "per_block": self.cut.per_block, "blocks": self.cut.blocks, "pieces": count,
-            **images("y", y), "OH": self.OH, "scratch": scratch, "after": function(), "follow": follow,
+            "y": y.ctypes.data, "y_image": y[0].nbytes, "OH": self.OH, "scratch": scratch,
+            "after": function(), "follow": follow,
         }  # fmt: skip
-        values.pop("y_row")
         tasks.run(follow_tasks(), count, job(OUTPUTS, values), scratch * FLOAT, serial=y.size < SERIAL_BELOW)
 
     # -- backward ------------------------------------------------------------------------------------------------------

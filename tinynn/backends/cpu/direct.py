@@ -27,7 +27,7 @@ UPPER = HIGH * 2 // 3
 """Heights of the blocks: HIGH for the bulk, the others so that few rows are left to LOW."""
 FLOAT = 4
 SHAPE_FIELDS = 22
-"""What an algorithm is told about the images of a block, see ``Shape`` in conv2d.py."""
+"""What an algorithm is told about the images of a block, see ``Convolution.shape`` in conv2d.py."""
 
 PACK_SERIAL_BELOW = 250_000
 """Weights below which one thread packs them."""

@@ -27,7 +27,7 @@ SERIAL_BELOW = 200_000
 load_job = make_load_ints(22)
 
 
-@entry_point("void(int64, int64, int64, int64)")
+@entry_point(tasks.ENTRY)
 def max_forward_tasks(first, last, job, work):
     (x, x_image, x_row, y, y_image, y_row, place, place_image, place_row, rows, columns, out_rows, out_columns, C,
      KH, KW, SH, SW, top, left, strip, strips) = load_job(job)  # fmt: skip
@@ -43,7 +43,7 @@ def max_forward_tasks(first, last, job, work):
     restore_denormals(denormals)
 
 
-@entry_point("void(int64, int64, int64, int64)")
+@entry_point(tasks.ENTRY)
 def max_backward_tasks(first, last, job, work):
     (x, x_image, x_row, y, y_image, y_row, place, place_image, place_row, rows, columns, out_rows, out_columns, C,
      KH, KW, SH, SW, top, left, strip, strips) = load_job(job)  # fmt: skip
@@ -56,7 +56,7 @@ def max_backward_tasks(first, last, job, work):
     restore_denormals(denormals)
 
 
-@entry_point("void(int64, int64, int64, int64)")
+@entry_point(tasks.ENTRY)
 def average_forward_tasks(first, last, job, work):
     (x, x_image, x_row, y, y_image, y_row, _, _, _, rows, columns, out_rows, out_columns, C,
      KH, KW, SH, SW, top, left, strip, strips) = load_job(job)  # fmt: skip
@@ -81,7 +81,7 @@ def average_forward_tasks(first, last, job, work):
     restore_denormals(denormals)
 
 
-@entry_point("void(int64, int64, int64, int64)")
+@entry_point(tasks.ENTRY)
 def average_backward_tasks(first, last, job, work):
     (x, x_image, x_row, y, y_image, y_row, _, _, _, rows, columns, out_rows, out_columns, C,
      KH, KW, SH, SW, top, left, strip, strips) = load_job(job)  # fmt: skip

@@ -8,6 +8,7 @@ import numpy as np
 from .microkernel import make_column_sums, make_load_ints, store_int
 from .plan import FLOAT, LANES
 from .simd import compiled, entry_point
+from .tasks import ENTRY
 from .vectors import broadcast, flush_denormals, load_part, restore_denormals, select_at_most, store_part
 
 SUM_ROWS = 512
@@ -47,7 +48,7 @@ def mask_tile(dy, stride, y, y_stride, rows, columns):
             store_part(select_at_most(known, zero, zero, load_part(here, count)), here, count)
 
 
-@entry_point("void(int64, int64, int64, int64)")
+@entry_point(ENTRY)
 def sum_tiles(first, last, plan, work):
     """The tiles with numbers first .. last-1: each a piece of the rows of SUM_COLUMNS columns."""
     rows, columns, a, stride, y, y_stride, result, result_stride, piece, strips = load_sum_plan(plan)

@@ -31,6 +31,7 @@ from .plan import (
     UNPACKED_COLUMNS,
 )
 from .simd import compiled, entry_point
+from .tasks import ENTRY
 from .vectors import flush_denormals, restore_denormals
 
 rows_high_wide = make_product(HIGH, 2, rows_adjacent=False, floor=True)
@@ -220,7 +221,7 @@ def multiply_numbered(tile, plan, work):
                           c_tile, c_row, c_col, other, other_row, other_col, last_floor, work)  # fmt: skip
 
 
-@entry_point("void(int64, int64, int64, int64)")
+@entry_point(ENTRY)
 def multiply_tiles(first, last, plans, work):
     """Tasks first .. last-1 of one or several products, whose plans lie one behind the other; work is an address."""
     denormals = flush_denormals()

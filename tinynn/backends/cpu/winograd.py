@@ -30,7 +30,8 @@ from .images import copy_row, zero_row
 from .microkernel import BYTES, Vectors, make_load_ints, make_product, make_transpose
 from .processor import GROUP_BYTES
 from .simd import BLOCK, entry_point
-from .vectors import load, store
+from .tasks import BLOCK_ENTRY, ENTRY
+from .vectors import flush_denormals, load, restore_denormals, store
 
 LANES = BLOCK.lanes
 PANEL = BLOCK.columns
@@ -334,36 +335,33 @@ def weights(m, n, transform_input, transform_gradient, plan, images, rows, x, x_
 
 # -- the algorithms of a block ---------------------------------------------------------------------------------------
 
-BLOCK_SIGNATURE = "void(int64, int64, int64, int64, int64, int64, int64, int64, int64)"
-TASK_SIGNATURE = "void(int64, int64, int64, int64)"
 
-
-@entry_point(BLOCK_SIGNATURE)
+@entry_point(BLOCK_ENTRY)
 def forward_block_23(plan, images, rows, x, x_image, y, y_image, work, unused):
     forward(2, 4, input_4, output_23, plan, images, rows, x, x_image, y, y_image, work)
 
 
-@entry_point(BLOCK_SIGNATURE)
+@entry_point(BLOCK_ENTRY)
 def forward_block_43(plan, images, rows, x, x_image, y, y_image, work, unused):
     forward(4, 6, input_6, output_43, plan, images, rows, x, x_image, y, y_image, work)
 
 
-@entry_point(BLOCK_SIGNATURE)
+@entry_point(BLOCK_ENTRY)
 def forward_block_25(plan, images, rows, x, x_image, y, y_image, work, unused):
     forward(2, 6, input_6, output_25, plan, images, rows, x, x_image, y, y_image, work)
 
 
-@entry_point(BLOCK_SIGNATURE)
+@entry_point(BLOCK_ENTRY)
 def weights_block_23(plan, images, rows, x, x_image, dy, dy_image, dU, work):
     weights(2, 4, input_4, gradient_23, plan, images, rows, x, x_image, dy, dy_image, dU, work)
 
 
-@entry_point(BLOCK_SIGNATURE)
+@entry_point(BLOCK_ENTRY)
 def weights_block_43(plan, images, rows, x, x_image, dy, dy_image, dU, work):
     weights(4, 6, input_6, gradient_43, plan, images, rows, x, x_image, dy, dy_image, dU, work)
 
 
-@entry_point(BLOCK_SIGNATURE)
+@entry_point(BLOCK_ENTRY)
 def weights_block_25(plan, images, rows, x, x_image, dy, dy_image, dU, work):
     weights(2, 6, input_6, gradient_25, plan, images, rows, x, x_image, dy, dy_image, dU, work)
 
@@ -378,6 +376,7 @@ def transform_rows(n, r, transform, first, last, plan, work):
     plane = C * O * BYTES
     square = LANES * VECTOR
     depth, width = (O, C) if flipped else (C, O)
+    previous = flush_denormals()
     for k in range(first * CHANNELS, last * CHANNELS, LANES):
         for j in range(0, width, LANES):
             panel = j // PANEL * PANEL
@@ -393,6 +392,7 @@ def transform_rows(n, r, transform, first, last, plan, work):
             for i in range(LANES):
                 transform(source + i * source_row, r * next_tap, next_tap, target + i * row, n * plane, plane,
                           0, 0)  # fmt: skip
+    restore_denormals(previous)
 
 
 @helper
@@ -409,6 +409,7 @@ def sum_rows(source, stride, pieces, target, count):
 def finish_numbers(n, r, transform, first, last, plan, work):
     """SUM_TASK numbers of each tap of dW for each task."""
     dW, dU, pieces, plane, E = load_five(plan)  # E from there, so that LLVM does not unroll its loop
+    previous = flush_denormals()
     for i in range(first * BYTES * SUM_TASK, last * BYTES * SUM_TASK, BYTES * SUM_TASK):
         source, step = dU + i, plane
         if pieces > 1:
@@ -417,34 +418,35 @@ def finish_numbers(n, r, transform, first, last, plan, work):
             source, step = work, SUM_PLANE
         for j in range(0, BYTES * SUM_TASK, VECTOR):
             transform(source + j, n * step, step, dW + i + j, r * plane, plane, 0, 0)
+    restore_denormals(previous)
 
 
-@entry_point(TASK_SIGNATURE)
+@entry_point(ENTRY)
 def transform_rows_23(first, last, plan, work):
     transform_rows(4, 3, weights_23, first, last, plan, work)
 
 
-@entry_point(TASK_SIGNATURE)
+@entry_point(ENTRY)
 def transform_rows_43(first, last, plan, work):
     transform_rows(6, 3, weights_43, first, last, plan, work)
 
 
-@entry_point(TASK_SIGNATURE)
+@entry_point(ENTRY)
 def transform_rows_25(first, last, plan, work):
     transform_rows(6, 5, weights_25, first, last, plan, work)
 
 
-@entry_point(TASK_SIGNATURE)
+@entry_point(ENTRY)
 def finish_numbers_23(first, last, plan, work):
     finish_numbers(4, 3, finish_23, first, last, plan, work)
 
 
-@entry_point(TASK_SIGNATURE)
+@entry_point(ENTRY)
 def finish_numbers_43(first, last, plan, work):
     finish_numbers(6, 3, finish_43, first, last, plan, work)
 
 
-@entry_point(TASK_SIGNATURE)
+@entry_point(ENTRY)
 def finish_numbers_25(first, last, plan, work):
     finish_numbers(6, 5, finish_25, first, last, plan, work)
 
