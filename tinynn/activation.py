@@ -45,3 +45,7 @@ def activation(name: str) -> Activation:
         return Activation({"silu": "swish", "exp": "exponential"}.get(name, name))
     except ValueError:
         raise unknown("activation", name, [*Activation, "softmax"]) from None
+
+
+RECURRENT = FUSED | {Activation.SIGMOID, Activation.HARD_SIGMOID, Activation.ELU, Activation.EXPONENTIAL}
+"""What a recurrent kernel may apply: the derivative is a function of the output."""

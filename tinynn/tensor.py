@@ -23,9 +23,21 @@ class Tensor:
     grad:          the gradient of the last ``backward``, for a leaf that wants one (and interior nodes on request)
     requires_grad: whether backward shall reach it
     function:      the Function that made it, as long as the tape holds it
+    mask:          which steps of a sequence count, a bool array (N, T), or None: layers hand it on, operations do not
     """
 
-    __slots__ = ("data", "function", "grad", "graph", "name", "parameter", "pending", "position", "requires_grad")
+    __slots__ = (
+        "data",
+        "function",
+        "grad",
+        "graph",
+        "mask",
+        "name",
+        "parameter",
+        "pending",
+        "position",
+        "requires_grad",
+    )
 
     def __init__(
         self,
@@ -44,6 +56,7 @@ class Tensor:
         self.function: Function | None = None
         self.pending: Array | None = None
         self.position = UNOPENED
+        self.mask: Array | None = None
 
     def backward(self) -> None:
         """Give every leaf that this scalar depends on its gradient: ``graph.backward(self)``."""

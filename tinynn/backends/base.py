@@ -290,6 +290,233 @@ class MergeKernels(Protocol):
         """da = db = dy where y > 0, else 0. da may be dy."""
 
 
+class RNNKernels(Protocol):
+    """A whole sequence through h_t = f(x_t W + b + (r h_{t-1}) U), in one call.
+
+    x (N, T, F), W (F, H), U (H, H), b (H,) or None; h (N, T, H): the states after each step, at the place of its x.
+    What all recurrent rows share: h0 (N, H), the state before the first step, None for zeros; mask (N, T) of bools or
+    None: where it is False the step changes nothing, the state is carried over; r (N, H) or None: a factor of the state
+    on its way into U (recurrent dropout: one mask for the whole sequence). With ``backwards`` the steps run from T - 1
+    to 0. Gradients: dh (N, T, H) of every h, or None; dlast (N, H) of the state after the last step, or None; not both
+    are None. Kinds are those of ``activation.FUSED`` and the sigmoids: f' follows from f.
+    """
+
+    def forward(
+        self,
+        h: Array,
+        x: Array,
+        W: Array,
+        U: Array,
+        b: Array | None,
+        h0: Array | None,
+        mask: Array | None,
+        r: Array | None,
+        kind: Activation,
+        backwards: bool,
+    ) -> None:
+        """The formula above."""
+
+    def backward(
+        self,
+        dx: Array | None,
+        dW: Array | None,
+        dU: Array | None,
+        db: Array | None,
+        dh0: Array | None,
+        dh: Array | None,
+        dlast: Array | None,
+        x: Array,
+        W: Array,
+        U: Array,
+        h: Array,
+        h0: Array | None,
+        mask: Array | None,
+        r: Array | None,
+        kind: Activation,
+        backwards: bool,
+    ) -> None:
+        """With g_t the gradient of h_t from the outside and from step t + 1: dz_t = g_t f'(h_t);
+
+        dx = dz W', dW = sum x_t' dz_t, dU = sum (r h_{t-1})' dz_t, db = sum dz_t, g_{t-1} += r (dz_t U').
+        """
+
+
+class LSTMKernels(Protocol):
+    """Gates i, f, c, o side by side: z = x_t W + b + (r h_{t-1}) U; c_t = s(f) c_{t-1} + s(i) a(c), h_t = s(o) a(c_t).
+
+    x (N, T, F), W (F, 4H), U (H, 4H), b (4H,) or None; h, c (N, T, H); gates (N, T, 4H): s(i), s(f), a(c), s(o), kept
+    for backward. h0, c0, mask, r, backwards as in ``RNNKernels``; dlast, dclast of the states after the last step.
+    a is ``kind`` (tanh), s is ``gate`` (sigmoid).
+    """
+
+    def forward(
+        self,
+        h: Array,
+        c: Array,
+        gates: Array,
+        x: Array,
+        W: Array,
+        U: Array,
+        b: Array | None,
+        h0: Array | None,
+        c0: Array | None,
+        mask: Array | None,
+        r: Array | None,
+        kind: Activation,
+        gate: Activation,
+        backwards: bool,
+    ) -> None:
+        """The formulas above, all steps."""
+
+    def backward(
+        self,
+        dx: Array | None,
+        dW: Array | None,
+        dU: Array | None,
+        db: Array | None,
+        dh0: Array | None,
+        dc0: Array | None,
+        dh: Array | None,
+        dlast: Array | None,
+        dclast: Array | None,
+        x: Array,
+        W: Array,
+        U: Array,
+        h: Array,
+        c: Array,
+        gates: Array,
+        h0: Array | None,
+        c0: Array | None,
+        mask: Array | None,
+        r: Array | None,
+        kind: Activation,
+        gate: Activation,
+        backwards: bool,
+    ) -> None:
+        """Backpropagation through time; gates is overwritten by dz."""
+
+    def cell(self, h: Array, c: Array, gates: Array, c0: Array | None, kind: Activation, gate: Activation) -> None:
+        """The step after the products: gates (M, 4H) holds z and becomes s(i), s(f), a(c), s(o); c0 (M, H) -> h, c."""
+
+    def cell_backward(
+        self,
+        dc0: Array | None,
+        dh: Array | None,
+        dc: Array | None,
+        c: Array,
+        gates: Array,
+        c0: Array | None,
+        kind: Activation,
+        gate: Activation,
+    ) -> None:
+        """Of that step; gates is overwritten by dz. Of dh (M, H) and dc (M, H) one may be None; dc0 may be dc."""
+
+
+class GRUKernels(Protocol):
+    """Gates z, r, n side by side:  z, r = s(x W + b + h' U),  n = a(x W_n + b_n + inner),  h_t = z h_{t-1} + (1 - z) n.
+
+    h' = keep h_{t-1} (``keep`` is the recurrent dropout that ``RNNKernels`` calls r). With ``reset_after``
+    inner = r (h' U_n + bu_n), and bu is a second bias of all gates; without, inner = (r h') U_n, and bu is None.
+    x (N, T, F), W (F, 3H), U (H, 3H), b, bu (3H,) or None; h (N, T, H); gates (N, T, 3H): z, r, n; inner (N, T, H):
+    h' U_n + bu_n with ``reset_after``, else r h'. The rest as in ``RNNKernels``.
+    """
+
+    def forward(
+        self,
+        h: Array,
+        gates: Array,
+        inner: Array,
+        x: Array,
+        W: Array,
+        U: Array,
+        b: Array | None,
+        bu: Array | None,
+        h0: Array | None,
+        mask: Array | None,
+        keep: Array | None,
+        kind: Activation,
+        gate: Activation,
+        reset_after: bool,
+        backwards: bool,
+    ) -> None:
+        """The formulas above, all steps."""
+
+    def backward(
+        self,
+        dx: Array | None,
+        dW: Array | None,
+        dU: Array | None,
+        db: Array | None,
+        dbu: Array | None,
+        dh0: Array | None,
+        dh: Array | None,
+        dlast: Array | None,
+        x: Array,
+        W: Array,
+        U: Array,
+        bu: Array | None,
+        h: Array,
+        gates: Array,
+        inner: Array,
+        h0: Array | None,
+        mask: Array | None,
+        keep: Array | None,
+        kind: Activation,
+        gate: Activation,
+        reset_after: bool,
+        backwards: bool,
+    ) -> None:
+        """Backpropagation through time; gates and inner are overwritten."""
+
+
+class EmbeddingKernels(Protocol):
+    """Rows of a table W (V, D) by ids (M,) of integers, y (M, D)."""
+
+    def forward(self, y: Array, W: Array, ids: Array) -> None:
+        """y[m] = W[ids[m]]; ids are in range."""
+
+    def backward(self, dW: Array, dy: Array, ids: Array) -> None:
+        """dW[v] = sum of dy[m] over ids[m] == v, added in the order of m; nothing of the table's size but dW."""
+
+
+class AttentionKernels(Protocol):
+    """Heads of scaled dot products: q (N, T, A, D), k (N, S, A, D), v (N, S, A, E), y (N, T, A, E), p (N, A, T, S).
+
+    mask (N or 1, A or 1, T or 1, S) of bools, or None: False keeps a query from a key. ``causal``: query t sees keys up
+    to t. A query that sees no key gets a row of zeros. keep (N, A, T, S) or None: factors of p (dropout).
+    """
+
+    def forward(
+        self,
+        y: Array,
+        p: Array,
+        q: Array,
+        k: Array,
+        v: Array,
+        mask: Array | None,
+        keep: Array | None,
+        scale: float,
+        causal: bool,
+    ) -> None:
+        """p = softmax over S of scale q k', y = (keep p) v"""
+
+    def backward(
+        self,
+        dq: Array | None,
+        dk: Array | None,
+        dv: Array | None,
+        dy: Array,
+        p: Array,
+        q: Array,
+        k: Array,
+        v: Array,
+        keep: Array | None,
+        scale: float,
+        causal: bool,
+    ) -> None:
+        """dp = keep (dy v'), ds = scale p (dp - sum dp p), dq = ds k, dk = ds' q, dv = (keep p)' dy; p is lost."""
+
+
 class DropoutKernels(Protocol):
     """Random masks and noise. Element e takes word e % 4 of the Philox block (e // 4, step, substream, call)."""
 
@@ -468,6 +695,11 @@ class Backend:
     batchnorm: BatchNormKernels
     layernorm: LayerNormKernels
     merge: MergeKernels
+    rnn: RNNKernels
+    lstm: LSTMKernels
+    gru: GRUKernels
+    embedding: EmbeddingKernels
+    attention: AttentionKernels
     dropout: DropoutKernels
     optimizers: OptimizerKernels
 

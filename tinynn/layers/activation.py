@@ -88,12 +88,16 @@ def named(name: str | None, owner: str) -> ActivationFunction:
 class Shapeless(Layer):
     """A layer without parameters whose output has its input's shape, whatever that is."""
 
+    supports_masking = True
+
     def shape_for(self, input_shape: Any) -> Any:
         return input_shape
 
 
 class Activation(Layer):
     """y = f(x), f being a name ("relu", "softmax", ...), an activation layer, or a callable of a tensor."""
+
+    supports_masking = True
 
     def __init__(
         self,

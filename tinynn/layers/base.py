@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -29,6 +31,7 @@ class Symbol:
         dtype: str | None = None,
         takes_list: bool = False,
         index: int = 0,
+        options: Mapping[str, Any] = MappingProxyType({}),
     ):
         self.shape = tuple(shape)
         """Without the batch axis."""
@@ -40,6 +43,8 @@ class Symbol:
         """Whether the layer was called with a list."""
         self.index = index
         """Which result of the call ``inputs[0]`` this is, where a layer has several and ``layer`` is None."""
+        self.options = dict(options)
+        """What the call was given beside tensors, such as ``training=False``."""
 
     def __repr__(self) -> str:
         made = f" made by {self.layer.name}" if self.layer is not None else ""
@@ -82,6 +87,8 @@ class Layer:
     """The random numbers of a model, or of a layer that is used without one."""
     substreams: Mapping[int, int] = MappingProxyType({})
     """Layers inside and their random sub-streams, as far as they were asked for."""
+    supports_masking = False
+    """Whether the mask of the inputs is that of the output too; a layer without it drops the mask, and says so."""
     auto_named = False
     """Whether a model gave the name, and may give another one."""
 
@@ -109,7 +116,7 @@ class Layer:
         return input_shape
 
     def forward(self, x: Any) -> Any:
-        """Compute with tensors of the graph ``x.graph``."""
+        """Compute with tensors of the graph ``x.graph``. More arguments are options of a call: ``layer(x, k=2)``."""
         keras = ": Keras's call(self, inputs) is forward(self, x) here" if hasattr(self, "call") else ""
         raise NotImplementedError(f"{type(self).__name__} has no forward(x){keras}")
 
@@ -124,11 +131,17 @@ class Layer:
 
     # -- calling -----------------------------------------------------------------------------------------------------
 
-    def __call__(self, x: Any) -> Any:
-        """Apply to a Tensor (compute) or a Symbol (write down), or a list of either; builds at the first call."""
+    def __call__(self, x: Any, *, training: bool | None = None, mask: Any = None, **options: Any) -> Any:
+        """Apply to a Tensor (compute) or a Symbol (write down), or a list of either; builds at the first call.
+
+        training: for this call only, whatever the graph says: ``base(x, training=False)`` keeps the running statistics
+                  of a base that is frozen, or about to be.
+        mask:     (N, T) of bools, which steps count, for this call; else the one that came with the tensor
+        options:  go to ``forward``
+        """
         first = x[0] if isinstance(x, (list, tuple)) and x else x
         if isinstance(first, Symbol):
-            return self.symbols(x)
+            return self.symbols(x, options if training is None else {**options, "training": bool(training)}, mask)
         if not isinstance(first, Tensor):
             raise TypeError(
                 f"layer '{self.label}' expects a Tensor, got {type(first).__name__}: open a graph first, "
@@ -139,9 +152,51 @@ class Layer:
                 self.ensure_built(x.shape[1:])
         else:
             self.ensure_built([t.shape[1:] for t in x])
-        return self.forward(x) if first.graph.root is not None else self.lead(first.graph, x)
+        if training is not None or mask is not None:
+            return self.call_with(x, first, training, mask, options)
+        y = self.forward(x, **options) if first.graph.root is not None else self.lead(first.graph, x, options)
+        if first.mask is not None or (x is not first and any(t.mask is not None for t in x)):
+            self.carry_mask(x, y)
+        return y
 
-    def lead(self, graph: Graph, x: Any) -> Any:
+    def call_with(self, x: Any, first: Tensor, training: bool | None, mask: Any, options: dict[str, Any]) -> Any:
+        """A call in another mode than the graph's, or with a mask from the caller's hand."""
+        graph = first.graph
+        modes = graph.training, first.mask
+        if training is not None:
+            graph.training = bool(training)
+        if mask is not None:
+            first.mask = checked_mask(mask, first, self)
+        try:
+            return self(x, **options)
+        finally:
+            graph.training, first.mask = modes
+
+    def carry_mask(self, x: Any, y: Any) -> None:
+        """Give the output the mask of the inputs, unless ``forward`` gave it one of its own."""
+        mask = self.compute_mask(x)
+        for tensor in y if isinstance(y, (list, tuple)) else [y]:
+            if tensor.mask is None and mask is not None and tensor.shape[: mask.ndim] == mask.shape:
+                tensor.mask = mask
+
+    def compute_mask(self, x: Any) -> Any:
+        """The output's mask, where the input x (a Tensor or a list of them) has one: of several, where all count."""
+        masks = [t.mask for t in (x if isinstance(x, (list, tuple)) else [x]) if t.mask is not None]
+        if self.supports_masking:
+            shapes = {m.shape for m in masks}
+            return functools.reduce(np.logical_and, masks) if len(shapes) == 1 else None
+        if not self.said_mask:
+            self.said_mask = True
+            warnings.warn(
+                f"layer '{self.label}' drops the mask of its input: what follows sees padding as data. Where the mask "
+                "still fits its output, set supports_masking = True on its class",
+                stacklevel=2,
+            )
+        return None
+
+    said_mask = False
+
+    def lead(self, graph: Graph, x: Any, options: Mapping[str, Any] = MappingProxyType({})) -> Any:
         """The outermost call: the random numbers of all layers inside are this one's, and its step counter advances.
 
         A graph by hand freezes what ``trainable`` says now; that of a compiled model, what it said at ``compile``.
@@ -157,7 +212,7 @@ class Layer:
             graph.frozen = frozen_ids(self)
         graph.root = self
         try:
-            return self.forward(x)
+            return self.forward(x, **options)
         finally:
             graph.root = None
             if by_hand:
@@ -166,15 +221,20 @@ class Layer:
     bound = False
     """Whether the variables have got their random stream and backend."""
 
-    def symbols(self, x: Any) -> Any:
+    def symbols(self, x: Any, options: Mapping[str, Any] = MappingProxyType({}), mask: Any = None) -> Any:
         """Write a call down: a Symbol for the output, or a list of them."""
+        if mask is not None:
+            raise TypeError(
+                f"layer '{self.label}': a mask comes with its tensor, from Masking or Embedding(mask_zero=True), when "
+                "a model runs: leave mask=... out"
+            )
         many = isinstance(x, (list, tuple))
         inputs = list(x) if many else [x]
         shapes = [s.shape for s in inputs]
         output = self.ensure_built(shapes if many else shapes[0])
         if not isinstance(output, list):
-            return Symbol(output, self, inputs, takes_list=many)
-        call = Symbol((), self, inputs, takes_list=many)
+            return Symbol(output, self, inputs, takes_list=many, options=options)
+        call = Symbol((), self, inputs, takes_list=many, options=options)
         return [Symbol(shape, inputs=[call], index=i) for i, shape in enumerate(output)]
 
     def ensure_built(self, input_shape: Any) -> Any:
@@ -454,6 +514,18 @@ def checked_shape(shape: Sequence[int] | int, layer: Layer) -> Shape:
         if n is not None and (isinstance(n, bool) or not hasattr(n, "__index__") or n <= 0):
             raise ValueError(f"layer '{layer.label}' expects an input_shape of positive integers, got {shape!r}")
     return tuple(n if n is None else int(n) for n in sizes)  # type: ignore[misc]
+
+
+def checked_mask(mask: Any, x: Tensor, layer: Layer) -> Any:
+    """A mask from the user's hand as an array of bools on the backend."""
+    array = mask.data if isinstance(mask, Tensor) else mask
+    array = x.graph.backend.asarray(array, np.bool_)
+    if array.ndim == 0 or tuple(array.shape) != x.shape[: array.ndim]:
+        raise ValueError(
+            f"layer '{layer.label}' expects a mask of the leading axes of its input {x.shape}, such as {x.shape[:2]}, "
+            f"got shape {tuple(array.shape)}"
+        )
+    return array
 
 
 def shown(shape: Any) -> str:

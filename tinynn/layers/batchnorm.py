@@ -91,6 +91,8 @@ class BatchNormalization(Layer):
     Source: S. Ioffe, C. Szegedy, "Batch normalization", 2015.
     """
 
+    supports_masking = True
+
     def __init__(
         self,
         axis: int = -1,

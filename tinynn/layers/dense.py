@@ -60,6 +60,8 @@ class Dense(Layer):
     Parameters: ``kernel`` (I, units), ``bias`` (units,). Raises ValueError for units that are not positive.
     """
 
+    supports_masking = True
+
     def __init__(
         self,
         units: int,

@@ -66,6 +66,8 @@ class LayerNormalization(Layer):
     Source: J. Ba, J. Kiros, G. Hinton, "Layer normalization", 2016.
     """
 
+    supports_masking = True
+
     def __init__(
         self,
         axis: int | Sequence[int] = -1,

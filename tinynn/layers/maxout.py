@@ -49,6 +49,8 @@ class Maxout(Layer):
     Source: I. Goodfellow et al., "Maxout networks", 2013.
     """
 
+    supports_masking = True
+
     def __init__(
         self,
         units: int,

@@ -72,12 +72,14 @@ class ReluSum(Function):
 class Merge(Layer):
     """What layers of several inputs share: they are called with a list of at least two tensors."""
 
+    supports_masking = True
+
     inputs_at_most: int | None = None
 
     def __init__(self, *, name: str | None = None, trainable: bool = True):
         super().__init__(name=name, trainable=trainable)
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Any, **options: Any) -> Any:
         tensors = isinstance(x, (list, tuple)) and all(isinstance(t, (Tensor, Symbol)) for t in x)
         if not tensors or len({isinstance(t, Tensor) for t in x}) > 1:
             kinds = [type(t).__name__ for t in x] if isinstance(x, (list, tuple)) else None
@@ -89,7 +91,7 @@ class Merge(Layer):
                 f"layer '{self.label}' expects {'two' if self.inputs_at_most else 'two or more'} tensors, "
                 f"as in {self.called()}, got {len(x)}"
             )
-        return super().__call__(x)
+        return super().__call__(x, **options)
 
     def called(self) -> str:
         return f"{type(self).__name__}()([x, y])"

@@ -51,6 +51,8 @@ class Normalization(Layer):
     given are constants, as in Keras: they belong to the configuration and not to the weights.
     """
 
+    supports_masking = True
+
     placed: tuple[Any, Array, Array] | None = None
     """Given statistics where a run needs them: for which kind of array and row, mean, variance."""
 

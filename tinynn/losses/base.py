@@ -92,8 +92,16 @@ class Loss(Configured):
         """Check the targets and compute; targets that are already on a device have their shapes checked only."""
         return self.compute(self._checked(y_true, y_pred), y_pred, sample_weight)
 
-    def compute(self, y_true: ArrayLike, y_pred: Tensor, sample_weight: ArrayLike | None = None) -> Tensor:
-        """The loss of a batch whose targets ``check`` has seen."""
+    def compute(
+        self, y_true: ArrayLike, y_pred: Tensor, sample_weight: ArrayLike | None = None, mask: Array | None = None
+    ) -> Tensor:
+        """The loss of a batch whose targets ``check`` has seen.
+
+        mask: the positions (N, T) that count; a mean is that over these, as in Keras: positions / max(counted, 1) is a
+        factor of their weights.
+        """
+        if mask is not None and y_pred.ndim > mask.ndim:
+            sample_weight = self._masked(mask, y_pred, sample_weight)
         if self.reduction == "none":
             return self._weighted_rows(y_true, y_pred, sample_weight)
         weights = None
@@ -124,6 +132,17 @@ class Loss(Configured):
         if weights.ndim > 1:
             raise ValueError(f"{self.name} with reduction='none' expects one weight per row, got {weights.shape}")
         return rows * y_pred.graph.tensor(weights)
+
+    def _masked(self, mask: Array, y_pred: Tensor, sample_weight: ArrayLike | None) -> Array:
+        """The weights of the positions under a mask."""
+        weights = mask.astype(y_pred.dtype)
+        if self.reduction == MEAN:
+            weights *= mask.size / np.maximum(weights.sum(), 1)
+        if sample_weight is not None:
+            given = self._weights(sample_weight, y_pred)
+            weights = weights.reshape(weights.shape + (1,) * (given.ndim - weights.ndim))
+            weights = weights * given.reshape(given.shape + (1,) * (weights.ndim - given.ndim))
+        return weights
 
     def _checked(self, y_true: ArrayLike, y_pred: Tensor) -> Array:
         """Targets from the user's hand; on a device only their shape can be checked."""

@@ -35,7 +35,10 @@ class FunctionLoss(Loss):
             raise TypeError(f"the loss {self.name} must return a Tensor, got {type(values).__name__}")
         return values
 
-    def compute(self, y_true: ArrayLike, y_pred: Tensor, sample_weight: ArrayLike | None = None) -> Tensor:
+    def compute(
+        self, y_true: ArrayLike, y_pred: Tensor, sample_weight: ArrayLike | None = None, mask: Array | None = None
+    ) -> Tensor:
+        """A mask counts where the callable gives a value per position; one that gives a mean sees all of them."""
         target = self._array(y_true, y_pred)
         values = self.values(y_pred.graph.backend.asarray(target, target.dtype), y_pred, 1)
         if values.size == 1 and (sample_weight is None or y_pred.shape[0] == 1):
@@ -46,6 +49,8 @@ class FunctionLoss(Loss):
                 f"the loss {self.name} returned shape {values.shape}: sample weights and class weights need "
                 f"one value per row, ({y_pred.shape[0]},)"
             )
+        if mask is not None and values.shape == mask.shape:
+            sample_weight = self._masked(mask, y_pred, sample_weight)
         weights = None if sample_weight is None else self._weights(sample_weight, y_pred)
         return y_pred.graph.apply(WeightedMean(weights, 1 if self.reduction == "sum" else None), values)
 

@@ -58,11 +58,21 @@ class Meter:
         self.total = model.backend.full((), 0.0, "float64")
         self.count = 0
 
-    def add(self, loss: Array, rows: int, y: Array, prediction: Array, weights: Array | None) -> None:
+    def add(self, loss: Array, rows: int, y: Array, prediction: Tensor, weights: Array | None) -> None:
         self.total += loss * float(rows)
         self.count += rows
+        mask = prediction.mask
+        if mask is not None:
+            mask = mask.astype(WEIGHT_DTYPE)
         for i, metric in enumerate(self.metrics):
-            metric.update_state(y, prediction, weights if i >= self.weighted_from else None)
+            given = mask
+            if i >= self.weighted_from and weights is not None:
+                given = (
+                    weights
+                    if mask is None
+                    else mask * weights.reshape(weights.shape + (1,) * (mask.ndim - weights.ndim))
+                )
+            metric.update_state(y, prediction.data, given)
 
     def logs(self) -> Logs:
         """Read the means."""

@@ -59,7 +59,7 @@ def wrong_in_loss(model: Model, graph: Graph, layer: Layer, prediction: Any, y: 
     """The loss, the penalties, and then the gradients."""
     compiled = model.compiled
     assert compiled is not None
-    loss = compiled.loss.compute(y, prediction, w)
+    loss = compiled.loss.compute(y, prediction, w, prediction.mask)
     if not np.isfinite(host(loss.data)).all():
         return f"the loss on the output of layer '{layer.label}' is not finite, although output and labels are"
     for parameter in compiled.regularized:

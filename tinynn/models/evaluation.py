@@ -35,7 +35,7 @@ class Evaluation:
             callbacks.call("on_test_batch_begin", batch, {})
             x, y, w = self.feed(graph, rows_of(None, batch, self.batch_size, len(self.data)))
             loss, prediction = self.model.loss_and_prediction(graph, x, y, w)
-            meter.add(loss.data, x.data.shape[0], y, prediction.data, w)
+            meter.add(loss.data, x.data.shape[0], y, prediction, w)
             graph.reset()
             if callbacks.hooks("on_test_batch_end"):
                 callbacks.call("on_test_batch_end", batch, meter.logs())

@@ -45,7 +45,7 @@ def layers_of(order: Sequence[Symbol]) -> list[Layer]:
 class Step:
     """What makes the value of a symbol: the call of its layer, or of several layers at once, which end in it."""
 
-    def __init__(self, symbol: Symbol, first: Symbol | None = None, call: Callable[[Any], Any] | None = None):
+    def __init__(self, symbol: Symbol, first: Symbol | None = None, call: Callable[..., Any] | None = None):
         self.symbol, self.call = symbol, call or symbol.layer
         self.first = first or symbol
         """The call whose inputs are needed."""
@@ -60,7 +60,8 @@ def run(steps: Iterable[Step], inputs: Sequence[Symbol], tensors: Sequence[Tenso
         if step.call is None:  # one of several results
             values[id(symbol)] = arguments[0][symbol.index]
             continue
-        values[id(symbol)] = step.call(arguments if step.first.takes_list else arguments[0])
+        value = arguments if step.first.takes_list else arguments[0]
+        values[id(symbol)] = step.call(value, **symbol.options) if symbol.options else step.call(value)
         if visit is not None and symbol.layer is not None:
             visit(symbol.layer, values[id(symbol)])
     return values

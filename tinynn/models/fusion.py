@@ -122,7 +122,9 @@ class Join:
             y: Tensor = relu(add(tensors))
             return y
         relu.ensure_built(add.ensure_built([t.shape[1:] for t in tensors]))
-        return ReluSum()(*tensors)
+        y = ReluSum()(*tensors)
+        add.carry_mask(tensors, y)
+        return y
 
 
 class Hidden:
@@ -135,7 +137,9 @@ class Hidden:
         layer = self.layer
         if x.data.shape[1:] != layer.built_for:
             layer.ensure_built(x.shape[1:])
-        return layer.compute(x, Kind.SIGMOID)
+        y = layer.compute(x, Kind.SIGMOID)
+        y.mask = x.mask
+        return y
 
 
 def block(layers: Sequence[Layer]) -> Chain | Join | Hidden | None:
@@ -219,7 +223,7 @@ def of_calls(order: Sequence[Symbol], outputs: Sequence[Symbol]) -> Plan:
 
     def row(symbol: Symbol | None) -> Iterator[Symbol]:
         """A call and those behind it, as long as each is the only one of its layer, and the next its only reader."""
-        while symbol is not None and symbol.layer is not None and calls[id(symbol.layer)] == 1:
+        while symbol is not None and symbol.layer is not None and calls[id(symbol.layer)] == 1 and not symbol.options:
             yield symbol
             symbol = reader.get(id(symbol)) if uses[id(symbol)] == 1 else None
 

@@ -177,9 +177,12 @@ class Model(Layer):
         known = [self.name_of(layer, layer.label) for layer in self.layers]
         raise LookupError(f"'{self.label}' has no layer '{name}': {nearest(str(name), known)}")
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Any, **options: Any) -> Any:
         one = isinstance(x, (list, tuple)) and len(x) == 1 and not getattr(self, "many_inputs", True)
-        return super().__call__(x[0] if one else x)
+        return super().__call__(x[0] if one else x, **options)
+
+    def carry_mask(self, x: Any, y: Any) -> None:
+        """The layers inside did it."""
 
     def forward(self, x: Any) -> Any:
         """The functional form's calls; a subclass may write its own with the layers that its constructor made."""
@@ -379,7 +382,7 @@ class Model(Layer):
     def loss_and_prediction(self, graph: Graph, x: Tensor, y: Any, sample_weight: Any = None) -> tuple[Tensor, Tensor]:
         compiled = self.require_compiled("total_loss")
         prediction = self(x)
-        loss: Tensor = compiled.loss.compute(y, prediction, sample_weight)
+        loss: Tensor = compiled.loss.compute(y, prediction, sample_weight, prediction.mask)
         for parameter in compiled.regularized:
             loss = loss + parameter.regularizer(graph.parameter(parameter))
         for penalty in graph.losses:

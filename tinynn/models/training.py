@@ -148,7 +148,7 @@ class Run:
         graph.backward(loss)
         self.optimizer.step(value)
         graph.end_step(self.optimizer.state[State.SCALE : State.SCALE + 1])
-        meter.add(value, x.data.shape[0], y, prediction.data, w)
+        meter.add(value, x.data.shape[0], y, prediction, w)
 
 
 def train_on_batch(

@@ -23,6 +23,7 @@ from tinynn.backends.cpu import (  # noqa: F401
     pool2d,
     softmax,
 )
+from tinynn.backends.reference import attention, embedding, gru, lstm, rnn
 
 backend = Backend(
     name="cpu",
@@ -40,6 +41,11 @@ backend = Backend(
     batchnorm=batchnorm,
     layernorm=layernorm,
     merge=merge,
+    rnn=rnn,
+    lstm=lstm,
+    gru=gru,
+    embedding=embedding,
+    attention=attention,
     dropout=dropout,
     optimizers=optimizers,
 )

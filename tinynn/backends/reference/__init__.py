@@ -5,15 +5,20 @@ import numpy as np
 from tinynn.backends.base import Backend, numbers
 from tinynn.backends.reference import (
     activation,
+    attention,
     batchnorm,
     conv2d,
     convblock,
     dense,
     dropout,
+    embedding,
+    gru,
     layernorm,
+    lstm,
     merge,
     optimizers,
     pool2d,
+    rnn,
     softmax,
 )
 
@@ -33,6 +38,11 @@ backend = Backend(
     batchnorm=batchnorm,
     layernorm=layernorm,
     merge=merge,
+    rnn=rnn,
+    lstm=lstm,
+    gru=gru,
+    embedding=embedding,
+    attention=attention,
     dropout=dropout,
     optimizers=optimizers,
 )
