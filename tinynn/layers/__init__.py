@@ -10,6 +10,7 @@ from tinynn.layers.batchnorm import BatchNormalization
 from tinynn.layers.conv2d import Conv2D
 from tinynn.layers.dense import Dense
 from tinynn.layers.dropout import Dropout, GaussianDropout, GaussianNoise, SpatialDropout1D, SpatialDropout2D
+from tinynn.layers.embedding import Embedding
 from tinynn.layers.flatten import Flatten
 from tinynn.layers.input import Input, InputLayer
 from tinynn.layers.lambda_ import Lambda
@@ -43,6 +44,16 @@ from tinynn.layers.pooling import (
     MaxPool2D,
     MaxPooling2D,
 )
+from tinynn.layers.pooling1d import (
+    AveragePooling1D,
+    AvgPool1D,
+    GlobalAveragePooling1D,
+    GlobalAvgPool1D,
+    GlobalMaxPool1D,
+    GlobalMaxPooling1D,
+    MaxPool1D,
+    MaxPooling1D,
+)
 from tinynn.layers.reshape import Permute, RepeatVector, Reshape
 from tinynn.layers.shortcut import PaddedShortcut
 
@@ -50,7 +61,9 @@ __all__ = [
     "Activation",
     "Add",
     "Average",
+    "AveragePooling1D",
     "AveragePooling2D",
+    "AvgPool1D",
     "AvgPool2D",
     "BatchNormalization",
     "Concatenate",
@@ -59,12 +72,17 @@ __all__ = [
     "Dense",
     "Dropout",
     "ELU",
+    "Embedding",
     "Flatten",
     "GaussianDropout",
     "GaussianNoise",
+    "GlobalAveragePooling1D",
     "GlobalAveragePooling2D",
+    "GlobalAvgPool1D",
     "GlobalAvgPool2D",
+    "GlobalMaxPool1D",
     "GlobalMaxPool2D",
+    "GlobalMaxPooling1D",
     "GlobalMaxPooling2D",
     "Input",
     "InputLayer",
@@ -72,7 +90,9 @@ __all__ = [
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "MaxPool1D",
     "MaxPool2D",
+    "MaxPooling1D",
     "MaxPooling2D",
     "Maximum",
     "Maxout",

@@ -11,6 +11,7 @@ from tinynn.backends import host
 from tinynn.data import Arrays
 from tinynn.data.arrays import Rows, fetch
 from tinynn.graph import Graph
+from tinynn.models import door
 from tinynn.models.callbacks import Logs
 from tinynn.tensor import Tensor
 from tinynn.typing import Array
@@ -29,8 +30,7 @@ class Feed:
 
     def __init__(self, model: Model, data: Arrays):
         self.backend, self.data = model.backend, data
-        dtype = model.layers[0].input_dtype if model.input_dtype is None and model.layers else model.input_dtype
-        self.dtype = np.dtype(dtype or "float32")
+        self.dtype = door.input_dtype(model)
         self.label_dtype = np.dtype("float32")
         if data.y is not None and data.y.dtype.kind == "i":
             self.label_dtype = data.y.dtype

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,8 @@ import numpy as np
 
 from tinynn.data import Arrays, host_array
 from tinynn.errors import frames_inside
-from tinynn.layers.base import shown
+from tinynn.layers.base import Layer, shown
+from tinynn.layers.embedding import Embedding, check_ids
 from tinynn.models.callbacks import Callback
 from tinynn.typing import ArrayLike
 
@@ -109,7 +110,29 @@ def checked_features(model: Model, x: ArrayLike, what: str = "x") -> np.ndarray:
         if len(array) == 0:
             raise ValueError(f"{what} is empty (shape {array.shape}): it needs at least one row")
         model.ensure_built(model.input_shape or array.shape[1:])
-    return checked_inputs(x, model.built_for, model.first_name, what)
+    array = checked_inputs(x, model.built_for, model.first_name, what)
+    for table in readers(model):
+        if isinstance(table, Embedding):
+            check_ids(array, table, what)
+    return array
+
+
+def readers(layer: Any) -> Iterator[Layer]:
+    """The layers that a model's input goes straight into, also where that is a model inside."""
+    if hasattr(layer, "order"):  # the functional form
+        for symbol in layer.order:
+            if symbol.layer is not None and any(s is i for s in symbol.inputs for i in layer.inputs):
+                yield from readers(symbol.layer)
+    elif getattr(layer, "stack", None):
+        yield from readers(layer.stack[0])
+    else:
+        yield getattr(layer, "token_embedding", layer)
+
+
+def input_dtype(model: Model) -> np.dtype[Any]:
+    """What inputs are converted to: int32 where all their readers want indices, unless an Input says otherwise."""
+    wanted = {layer.input_dtype for layer in readers(model)}
+    return np.dtype(model.input_dtype or (wanted.pop() if len(wanted) == 1 else None) or "float32")
 
 
 def checked_arrays(

@@ -6,6 +6,7 @@ from tinynn.compat.keras.layers import (  # noqa: F401
     advanced_activations,
     convolutional,
     core,
+    embeddings,
     merge,
     noise,
     normalization,

@@ -1,0 +1,5 @@
+"""keras.layers.embeddings"""
+
+from tinynn.layers import Embedding
+
+__all__ = ["Embedding"]
