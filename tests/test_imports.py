@@ -25,7 +25,8 @@ ROWS = """
 5  graph regularizers constraints
 6  layers losses schedules
 6  metrics
-7  optim data datasets text utils files plots
+7  optim data text files plots
+7  datasets utils
 8  models
 9  applications
 10 __init__ __main__ compat

@@ -74,6 +74,7 @@ __all__ = [
     "schedules",
     "set_num_threads",
     "set_seed",
+    "text",
     "utils",
 ]
 
@@ -82,11 +83,12 @@ LAZY = {
     "datasets": "tinynn.datasets",
     "gradcheck": "tinynn.models.gradcheck",
     "plots": "tinynn.plots",
+    "text": "tinynn.text",
 }
 """Imported at their first use: a script that has its own data should not wait for them."""
 
 if TYPE_CHECKING:
-    from tinynn import applications, datasets, plots
+    from tinynn import applications, datasets, plots, text
     from tinynn.models import gradcheck
 else:
 
