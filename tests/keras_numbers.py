@@ -194,11 +194,11 @@ def sequences() -> Iterator[Spec]:
     yield case("masking_distributed", masking, dense, x=gaps)
     yield case("masking_distributed_average", masking, dense, layer("GlobalAveragePooling1D"), x=gaps)
     yield case("distributed", dense)
-    yield case(
-        "distributed_images", layer("TimeDistributed", layer("Conv2D", filters=2, kernel_size=2)), x=(2, 3, 4, 3, 2)
-    )
-    yield case("average", layer("GlobalAveragePooling1D"))
-    yield case("average_keepdims", layer("GlobalAveragePooling1D", keepdims=True))
+    convolution = layer("Conv2D", filters=2, kernel_size=2)
+    yield case("distributed_images", layer("TimeDistributed", convolution), x=(2, 3, 4, 3, 2))
+    every = [[1] * T] * N
+    yield case("average", layer("GlobalAveragePooling1D"), masks=[every])
+    yield case("average_keepdims", layer("GlobalAveragePooling1D", keepdims=True), masks=[every])
     yield case("average_mask", layer("GlobalAveragePooling1D"), x=(4, T, F), masks=[LEADING])
     yield case("max", layer("GlobalMaxPooling1D"))
 
