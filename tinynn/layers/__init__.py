@@ -12,9 +12,11 @@ from tinynn.layers.dense import Dense
 from tinynn.layers.dropout import Dropout, GaussianDropout, GaussianNoise, SpatialDropout1D, SpatialDropout2D
 from tinynn.layers.embedding import Embedding
 from tinynn.layers.flatten import Flatten
+from tinynn.layers.gru import GRU, GRUCell
 from tinynn.layers.input import Input, InputLayer
 from tinynn.layers.lambda_ import Lambda
 from tinynn.layers.layernorm import LayerNormalization
+from tinynn.layers.lstm import LSTM, LSTMCell
 from tinynn.layers.maxout import Maxout
 from tinynn.layers.merge import (
     Add,
@@ -55,6 +57,7 @@ from tinynn.layers.pooling1d import (
     MaxPooling1D,
 )
 from tinynn.layers.reshape import Permute, RepeatVector, Reshape
+from tinynn.layers.rnn import SimpleRNN, SimpleRNNCell
 from tinynn.layers.shortcut import PaddedShortcut
 
 __all__ = [
@@ -74,6 +77,8 @@ __all__ = [
     "ELU",
     "Embedding",
     "Flatten",
+    "GRU",
+    "GRUCell",
     "GaussianDropout",
     "GaussianNoise",
     "GlobalAveragePooling1D",
@@ -86,6 +91,8 @@ __all__ = [
     "GlobalMaxPooling2D",
     "Input",
     "InputLayer",
+    "LSTM",
+    "LSTMCell",
     "Lambda",
     "Layer",
     "LayerNormalization",
@@ -105,6 +112,8 @@ __all__ = [
     "ReLU",
     "RepeatVector",
     "Reshape",
+    "SimpleRNN",
+    "SimpleRNNCell",
     "Softmax",
     "SpatialDropout1D",
     "SpatialDropout2D",
