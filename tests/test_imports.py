@@ -46,6 +46,7 @@ HEAVY = {
     "pooch": {"datasets"},
     "requests": set(),
     "tqdm": {"models", "data", "datasets"},
+    "tensorboardX": {"models"},
     "torch": set(),
     "pandas": set(),
     "scipy": set(),

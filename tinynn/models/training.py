@@ -101,18 +101,24 @@ class Run:
         order = self.order()
         meter = Meter(model)
         self.optimizer.state[State.FIRST_SKIPPED] = -1
+        seen = 0.0
         start, first_step = host(self.optimizer.state).copy(), model.stream.step.copy()  # type: ignore[union-attr]
         before, after = callbacks.hooks("on_train_batch_begin"), callbacks.hooks("on_train_batch_end")
         total = len(self.data)
 
         def check() -> None:
             """Where the loss is read anyway: has any step been skipped for a gradient that was not finite?"""
+            nonlocal seen
             state = host(self.optimizer.state)
-            if state[State.SKIPPED] > start[State.SKIPPED]:
+            if state[State.SKIPPED] - start[State.SKIPPED] > seen:
+                seen = float(state[State.SKIPPED] - start[State.SKIPPED])
                 batch = int(state[State.FIRST_SKIPPED] - start[State.CALLS])
                 rows = rows_of(order, batch, self.batch_size, total)
                 rate = float(state[State.LEARNING_RATE])
-                raise not_finite_error(model, self.feed, rows, batch, first_step + np.uint32(batch), rate)
+                error = not_finite_error(model, self.feed, rows, batch, first_step + np.uint32(batch), rate)
+                if not callbacks.hooks("on_not_finite"):
+                    raise error
+                callbacks.call("on_not_finite", batch, error)
 
         for batch in range(self.steps):
             for hook in before:
@@ -126,7 +132,7 @@ class Run:
             if progress is not None and progress.due():
                 check()
                 progress.show(batch + 1, meter.logs())
-            if model.stop_training and after:
+            if model.stop_training:
                 break
         check()
         return meter.logs()

@@ -1,16 +1,12 @@
-"""Callbacks: what happens around epochs and batches, in Keras's order of calls."""
+"""Callback: hooks around epochs and batches, in Keras's order of calls; and the two that need no file of their own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from tinynn.errors import no_attribute
-
 if TYPE_CHECKING:
     from tinynn.models.model import Model
-
-__all__ = ["Callback", "CallbackList", "History", "LambdaCallback"]
 
 Logs = dict[str, float]
 OLDER = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_batch_end"}
@@ -47,6 +43,12 @@ class Callback:
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         self.on_batch_end(batch, logs)
+
+    def on_not_finite(self, batch: int, error: ValueError) -> None:
+        """The gradient of this batch (or of one before it) was not finite, and ``fit`` is about to raise ``error``.
+
+        A callback that has this hook takes the place of the error: training goes on, unless it says otherwise.
+        """
 
     def on_test_begin(self, logs: Logs | None = None) -> None: ...
     def on_test_end(self, logs: Logs | None = None) -> None: ...
@@ -150,9 +152,3 @@ def listed(callbacks: Iterable[Callback] | Callback | None) -> list[Callback]:
                 "Callback, or hand functions to LambdaCallback(on_epoch_end=...)"
             )
     return many
-
-
-if not TYPE_CHECKING:  # mypy shall go on finding wrong names itself
-
-    def __getattr__(name):
-        raise no_attribute(__name__, name, __all__)
