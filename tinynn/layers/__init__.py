@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Any
 from tinynn.config import find_class
 from tinynn.errors import no_attribute
 from tinynn.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
+from tinynn.layers.attention import AdditiveAttention, Attention, MultiHeadAttention
 from tinynn.layers.base import Layer, Symbol
 from tinynn.layers.batchnorm import BatchNormalization
+from tinynn.layers.conv1d import Conv1D
 from tinynn.layers.conv2d import Conv2D
 from tinynn.layers.dense import Dense
 from tinynn.layers.dropout import Dropout, GaussianDropout, GaussianNoise, SpatialDropout1D, SpatialDropout2D
@@ -56,6 +58,7 @@ from tinynn.layers.pooling1d import (
     MaxPool1D,
     MaxPooling1D,
 )
+from tinynn.layers.position import PositionEmbedding, SinePositionEncoding, TokenAndPositionEmbedding
 from tinynn.layers.reshape import Permute, RepeatVector, Reshape
 from tinynn.layers.rnn import SimpleRNN, SimpleRNNCell
 from tinynn.layers.shortcut import PaddedShortcut
@@ -63,6 +66,8 @@ from tinynn.layers.shortcut import PaddedShortcut
 __all__ = [
     "Activation",
     "Add",
+    "AdditiveAttention",
+    "Attention",
     "Average",
     "AveragePooling1D",
     "AveragePooling2D",
@@ -70,6 +75,7 @@ __all__ = [
     "AvgPool2D",
     "BatchNormalization",
     "Concatenate",
+    "Conv1D",
     "Conv2D",
     "Cropping2D",
     "Dense",
@@ -104,21 +110,25 @@ __all__ = [
     "Maximum",
     "Maxout",
     "Minimum",
+    "MultiHeadAttention",
     "Multiply",
     "Normalization",
     "PReLU",
     "PaddedShortcut",
     "Permute",
+    "PositionEmbedding",
     "ReLU",
     "RepeatVector",
     "Reshape",
     "SimpleRNN",
     "SimpleRNNCell",
+    "SinePositionEncoding",
     "Softmax",
     "SpatialDropout1D",
     "SpatialDropout2D",
     "Subtract",
     "Symbol",
+    "TokenAndPositionEmbedding",
     "UpSampling2D",
     "ZeroPadding2D",
     "add",

@@ -12,7 +12,7 @@ from tinynn.compat.keras.layers import (  # noqa: F401
     normalization,
     pooling,
 )
-from tinynn.compat.keras.layers.convolutional import Convolution2D  # noqa: F401
+from tinynn.compat.keras.layers.convolutional import Convolution1D, Convolution2D  # noqa: F401
 from tinynn.errors import no_attribute
 from tinynn.layers import *  # noqa: F403
 

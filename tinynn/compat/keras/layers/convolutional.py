@@ -5,6 +5,7 @@ from tinynn.layers import (
     AveragePooling2D,
     AvgPool1D,
     AvgPool2D,
+    Conv1D,
     Conv2D,
     Cropping2D,
     GlobalAveragePooling1D,
@@ -19,6 +20,7 @@ from tinynn.layers import (
     ZeroPadding2D,
 )
 
+Convolution1D = Conv1D
 Convolution2D = Conv2D
 
 __all__ = [
@@ -26,7 +28,9 @@ __all__ = [
     "AveragePooling2D",
     "AvgPool1D",
     "AvgPool2D",
+    "Conv1D",
     "Conv2D",
+    "Convolution1D",
     "Convolution2D",
     "Cropping2D",
     "GlobalAveragePooling1D",
