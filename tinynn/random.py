@@ -28,6 +28,7 @@ PIECE = 1 << 16
 
 _seed: int | None = None
 _streams = itertools.count()
+_host: np.random.Generator | None = None
 
 
 def set_seed(seed: int) -> None:
@@ -35,12 +36,12 @@ def set_seed(seed: int) -> None:
 
     ``seed`` is an integer from 0 to 2**32 - 1. Raises TypeError or ValueError for anything else.
     """
-    global _seed, _streams
+    global _seed, _streams, _host
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
         raise TypeError(f"set_seed expects an integer, got {seed!r}")
     if not 0 <= seed < 2**32:
         raise ValueError(f"set_seed expects 0 <= seed < 2**32, got {seed}")
-    _seed, _streams = int(seed), itertools.count()
+    _seed, _streams, _host = int(seed), itertools.count(), None
 
 
 def get_seed() -> int:
@@ -49,6 +50,21 @@ def get_seed() -> int:
     if _seed is None:
         _seed = int.from_bytes(os.urandom(4), "little")
     return _seed
+
+
+def host_generator(rng: np.random.Generator | int | None = None) -> np.random.Generator:
+    """NumPy's generator for what is drawn outside a model: the one given, that of a seed, or the process's own.
+
+    The last starts anew with every `set_seed`; models do not draw from it.
+    """
+    global _host
+    if isinstance(rng, np.random.Generator):
+        return rng
+    if rng is not None:
+        return np.random.default_rng(rng)
+    if _host is None:
+        _host = np.random.default_rng(get_seed())
+    return _host
 
 
 def substream(path: str) -> int:

@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from tinynn.data.padding import pad_sequences
+from tinynn.data import pad_sequences, timeseries_dataset_from_array
 from tinynn.errors import no_attribute
 from tinynn.random import set_seed
 
-__all__ = ["normalize", "pad_sequences", "set_random_seed", "set_seed", "to_categorical"]
+__all__ = [
+    "normalize",
+    "pad_sequences",
+    "set_random_seed",
+    "set_seed",
+    "timeseries_dataset_from_array",
+    "to_categorical",
+]
 
 set_random_seed = set_seed
 """Keras's name of ``set_seed``. NumPy's own generators keep their seeds: nothing here draws from them."""

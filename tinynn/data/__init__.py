@@ -1,5 +1,7 @@
 """Data on its way into a model."""
 
 from tinynn.data.arrays import Arrays, host_array
+from tinynn.data.padding import pad_sequences
+from tinynn.data.windows import Windows, timeseries_dataset_from_array
 
-__all__ = ["Arrays", "host_array"]
+__all__ = ["Arrays", "Windows", "host_array", "pad_sequences", "timeseries_dataset_from_array"]

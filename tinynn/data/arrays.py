@@ -76,7 +76,9 @@ def rows_of(order: np.ndarray | None, batch: int, batch_size: int, total: int) -
 def fetch(array: np.ndarray, rows: Rows, backend: Backend, dtype: Any) -> Array:
     """These rows as a contiguous array of the backend."""
     if not isinstance(rows, slice):
-        return backend.take(array, rows, dtype)
+        if array.flags.c_contiguous:
+            return backend.take(array, rows, dtype)
+        return backend.asarray(np.array(array[rows], dtype, order="C"), dtype)  # take would copy all of a strided view
     part = array[rows]
     if part.dtype != dtype or not part.flags.c_contiguous:
         part = np.ascontiguousarray(part, dtype)
