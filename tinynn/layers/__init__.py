@@ -8,6 +8,8 @@ from tinynn.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, So
 from tinynn.layers.attention import AdditiveAttention, Attention, MultiHeadAttention
 from tinynn.layers.base import Layer, Symbol
 from tinynn.layers.batchnorm import BatchNormalization
+from tinynn.layers.bidirectional import Bidirectional
+from tinynn.layers.cells import StackedRNNCells
 from tinynn.layers.conv1d import Conv1D
 from tinynn.layers.conv2d import Conv2D
 from tinynn.layers.dense import Dense
@@ -18,7 +20,9 @@ from tinynn.layers.gru import GRU, GRUCell
 from tinynn.layers.input import Input, InputLayer
 from tinynn.layers.lambda_ import Lambda
 from tinynn.layers.layernorm import LayerNormalization
+from tinynn.layers.loop import RNN
 from tinynn.layers.lstm import LSTM, LSTMCell
+from tinynn.layers.masking import Masking
 from tinynn.layers.maxout import Maxout
 from tinynn.layers.merge import (
     Add,
@@ -62,6 +66,7 @@ from tinynn.layers.position import PositionEmbedding, SinePositionEncoding, Toke
 from tinynn.layers.reshape import Permute, RepeatVector, Reshape
 from tinynn.layers.rnn import SimpleRNN, SimpleRNNCell
 from tinynn.layers.shortcut import PaddedShortcut
+from tinynn.layers.timedistributed import TimeDistributed
 
 __all__ = [
     "Activation",
@@ -74,6 +79,7 @@ __all__ = [
     "AvgPool1D",
     "AvgPool2D",
     "BatchNormalization",
+    "Bidirectional",
     "Concatenate",
     "Conv1D",
     "Conv2D",
@@ -103,6 +109,7 @@ __all__ = [
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "Masking",
     "MaxPool1D",
     "MaxPool2D",
     "MaxPooling1D",
@@ -117,6 +124,7 @@ __all__ = [
     "PaddedShortcut",
     "Permute",
     "PositionEmbedding",
+    "RNN",
     "ReLU",
     "RepeatVector",
     "Reshape",
@@ -126,8 +134,10 @@ __all__ = [
     "Softmax",
     "SpatialDropout1D",
     "SpatialDropout2D",
+    "StackedRNNCells",
     "Subtract",
     "Symbol",
+    "TimeDistributed",
     "TokenAndPositionEmbedding",
     "UpSampling2D",
     "ZeroPadding2D",

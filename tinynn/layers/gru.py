@@ -60,7 +60,8 @@ class GRUFunction(Function):
         dx, dW, dU, *drest = graph.gradients(self)
         db, dbu, dh0 = self.spread(drest)
         dh, dlast = compact(dh, dlast)
-        given = dh, dlast, *self.saved, self.mask, self.keep
+        x, W, U, bu, h, gates, inner, h0 = self.saved
+        given = dh, dlast, x, W, U, bu, h, gates, inner, h0, self.mask, self.keep
         graph.backend.gru.backward(dx, dW, dU, db, dbu, dh0, *given, *self.how)
         return (dx, dW, dU, *drest)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinynn import regularizers
 from tinynn.backends import host
-from tinynn.layers.base import ProbeGraph, Symbol, shown
+from tinynn.layers.base import Layer, ProbeGraph, Symbol, shown
 from tinynn.layers.dropout import RandomLayer
 from tinynn.tensor import Tensor
 from tinynn.typing import Array, ArrayLike, Shape
@@ -122,25 +122,7 @@ class Recurrent(RandomLayer):
 
     def __call__(self, x: Any, *, initial_state: Any = None, **options: Any) -> Any:
         """``layer(x)``, ``layer(x, initial_state=[h, c])`` or ``layer([x, h, c])``."""
-        if initial_state is not None:
-            if isinstance(x, (list, tuple)):
-                raise TypeError(f"layer '{self.label}' got states twice: in its list of inputs and as initial_state")
-            given = list(initial_state) if isinstance(initial_state, (list, tuple)) else [initial_state]
-            x = [x, *(self.as_input(state, x) for state in given)]
-        if isinstance(x, (list, tuple)) and len(x) == 1:
-            x = x[0]
-        return super().__call__(x, **options)
-
-    def as_input(self, state: Any, x: Any) -> Any:
-        """An initial state as something of the kind of x."""
-        if isinstance(x, Tensor) and not isinstance(state, (Tensor, Symbol)):
-            return x.graph.tensor(state)
-        if isinstance(x, (Tensor, Symbol)) and type(state) is not type(x):
-            raise TypeError(
-                f"layer '{self.label}' expects initial states that are {type(x).__name__}s like its input, got "
-                f"{type(state).__name__}: in a model, make them with Input(shape=(units,))"
-            )
-        return state
+        return super().__call__(with_states(x, initial_state, self), **options)
 
     def forward(self, x: Any) -> Any:
         x, *given = x if isinstance(x, (list, tuple)) else [x]
@@ -246,6 +228,30 @@ class Recurrent(RandomLayer):
 
     reset_state = reset_states
     """Keras 3's name."""
+
+
+def with_states(x: Any, initial_state: Any, layer: Layer) -> Any:
+    """What a layer over sequences is called with: x, or a list of x and the initial states."""
+    if isinstance(x, (list, tuple)):
+        if initial_state is not None:
+            raise TypeError(f"layer '{layer.label}' got states twice: in its list of inputs and as initial_state")
+        return x if len(x) > 1 else x[0]
+    if initial_state is None:
+        return x
+    given = list(initial_state) if isinstance(initial_state, (list, tuple)) else [initial_state]
+    return [x, *(as_input(state, x, layer) for state in given)]
+
+
+def as_input(state: Any, x: Any, layer: Layer) -> Any:
+    """An initial state as something of the kind of x."""
+    if isinstance(x, Tensor) and not isinstance(state, (Tensor, Symbol)):
+        return x.graph.tensor(state)
+    if isinstance(x, (Tensor, Symbol)) and type(state) is not type(x):
+        raise TypeError(
+            f"layer '{layer.label}' expects initial states that are {type(x).__name__}s like its input, got "
+            f"{type(state).__name__}: in a model, make them with Input(shape=(units,))"
+        )
+    return state
 
 
 def to_host(array: Any) -> Any:

@@ -14,6 +14,7 @@ from tinynn.backends import Backend
 from tinynn.errors import nearest
 from tinynn.graph import Graph
 from tinynn.layers.base import Layer, Symbol, frozen_ids, snake_case
+from tinynn.layers.recurrent import Recurrent
 from tinynn.models import door, evaluation, functional, fusion, training
 from tinynn.models.callbacks import Callback, History, listed
 from tinynn.models.summary import Row, table
@@ -492,6 +493,17 @@ class Model(Layer):
     def predict_on_batch(self, x: ArrayLike) -> np.ndarray:
         """The outputs for one batch."""
         return evaluation.predict(self, x, None, None, [], whole=True)
+
+    # -- states ------------------------------------------------------------------------------------------------------
+
+    def reset_states(self) -> None:
+        """Forget the states that recurrent layers with ``stateful=True`` carry from batch to batch."""
+        for layer in self.all_layers():
+            if isinstance(layer, Recurrent):
+                layer.reset_states()
+
+    reset_state = reset_states
+    """Keras 3's name."""
 
     # -- reading -----------------------------------------------------------------------------------------------------
 

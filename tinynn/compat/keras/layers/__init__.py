@@ -11,6 +11,8 @@ from tinynn.compat.keras.layers import (  # noqa: F401
     noise,
     normalization,
     pooling,
+    recurrent,
+    wrappers,
 )
 from tinynn.compat.keras.layers.convolutional import Convolution1D, Convolution2D  # noqa: F401
 from tinynn.errors import no_attribute
