@@ -42,6 +42,17 @@ def test_circuits(tmp_path):
     assert "dw = [-0.1966 -0.3932  0.1966], dx = [ 0.3932 -0.5898]" in text
 
 
+def test_hello(tmp_path):
+    text = run(tmp_path, "hello.py")
+    assert "[0.038 0.125 0.001 0.837]" in text
+    assert float(re.search(r"the same numbers to (\S+)", text)[1]) < 1e-6
+    after = re.search(r"After 200 steps.*?\n((?: .*\n){4})", text)[1]
+    rows = np.array([line.split("due")[1].split() for line in after.strip().split("\n")], float)
+    assert rows.argmax(axis=1).tolist() == [1, 2, 2, 3]
+    assert rows.max(axis=1).min() > 0.98
+    assert text.strip().endswith("each character fed back: hello")
+
+
 def test_linear_regression_three_ways_alike(tmp_path):
     lines = run(tmp_path, "linear_regression.py", "--points", "20", "--epochs", "20").strip().split("\n")
     assert len({line.split("y = ")[1] for line in lines}) == 1

@@ -725,3 +725,24 @@ def test_several_threads_give_the_same_bytes():
 def test_weighted_mean_of_nothing_is_zero():
     graph = Graph()
     assert float(WeightedMean()(graph.tensor(np.zeros((0,)))).data) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "wrong"),
+    [
+        ("sparse_categorical_crossentropy", [(2, 5), (2, 5, 1)], [(2, 5, 2), (2,)]),
+        ("categorical_crossentropy", [(2, 5, 3)], [(2, 5, 4), (2, 5)]),
+        ("mse", [(2, 5, 3)], [(2, 5, 4), (2, 3)]),
+    ],
+)
+def test_sequences_of_open_length(name, good, wrong):
+    """An axis of the output that is None takes targets of any length; they have to fit when the loss is computed."""
+    loss = losses.get(name)
+    for shape in good:
+        assert loss.check(np.zeros(shape), (None, 3)).shape[:2] == (2, 5)
+    for shape in wrong:
+        with pytest.raises(ValueError, match="None, 3|None"):
+            loss.check(np.zeros(shape), (None, 3))
+    y = loss.check(np.zeros(good[0]), (None, 3))
+    with pytest.raises(ValueError, match="4, 3|4"):
+        loss.compute(y, Graph().tensor(np.full((2, 4, 3), 1 / 3)))

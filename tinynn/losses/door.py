@@ -39,19 +39,24 @@ def batch(shape: Shape) -> str:
     return f"(N, {', '.join(map(str, shape))})" if shape else "(N,)"
 
 
+def same(shape: Shape, expected: Shape) -> bool:
+    """Whether two shapes are the same; an open axis, None in ``expected``, has any size until the loss is computed."""
+    return len(shape) == len(expected) and all(n in (m, None) for m, n in zip(shape, expected, strict=True))
+
+
 def like_output(y: Array, output_shape: Shape, owner: str, what: str) -> Array:
     """y of the output's shape; a last axis of size one is added or dropped, and nothing is ever broadcast."""
     shape = tuple(y.shape[1:])
-    if shape == output_shape:
+    if same(shape, output_shape):
         return y
-    if output_shape[-1:] == (1,) and shape == output_shape[:-1]:
+    if output_shape[-1:] == (1,) and same(shape, output_shape[:-1]):
         return y.reshape(*y.shape, 1)
-    if shape[-1:] == (1,) and shape[:-1] == output_shape:
+    if shape[-1:] == (1,) and same(shape[:-1], output_shape):
         return y.reshape(y.shape[:-1])
-    classes = output_shape[-1] if output_shape else 1
-    if classes > 1 and shape in (output_shape[:-1], (*output_shape[:-1], 1)):
+    classes = (output_shape[-1] if output_shape else 1) or 1
+    if classes > 1 and (same(shape, output_shape[:-1]) or same(shape, (*output_shape[:-1], 1))):
         hint = f"for class numbers use sparse_categorical_crossentropy, or utils.to_categorical(y, {classes})"
-    elif shape[:-1] == output_shape[:-1] and shape:
+    elif shape and same(shape[:-1], output_shape[:-1]):
         hint = f"a last layer with {shape[-1]} units, as in Dense({shape[-1]}), would fit"
     else:
         hint = "reshape the targets, or end the model with a layer that gives their shape"
@@ -64,11 +69,11 @@ def like_labels(y: Array, output_shape: Shape, owner: str, what: str) -> Array:
     """y of the output's shape without the axis of classes, one class number per position."""
     several_classes(output_shape, owner)
     shape = tuple(y.shape[1:])
-    if shape == output_shape[:-1]:
+    if same(shape, output_shape[:-1]):
         return y
-    if shape == (*output_shape[:-1], 1):
+    if same(shape, (*output_shape[:-1], 1)):
         return y.reshape(y.shape[:-1])
-    if shape == output_shape:
+    if same(shape, output_shape):
         hint = "these look like one-hot rows: use categorical_crossentropy, or y.argmax(axis=-1)"
     else:
         hint = "reshape the labels, or end the model with a layer that gives a row of classes for each of them"
