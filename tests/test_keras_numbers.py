@@ -76,6 +76,8 @@ def test_values_and_gradients_are_those_of_keras(case: dict[str, Any], backend: 
         if value is not None:
             close(parameters[i].numpy(), value, f"the first value of weight {i}")
     assert [p.shape for p in parameters] == [w.shape for w in weights], "shapes of weights"
+    for p in parameters:  # float32 otherwise, and so are their gradients
+        p.dtype, p._data = np.dtype("float64"), p.numpy().astype(np.float64)
     for layer in layers:
         layer.set_weights([weights.pop(0) for _ in layer.parameters()])
     with Graph(dtype="float64", backend=backend) as graph:
