@@ -16,6 +16,7 @@ from tinynn.backends.cpu import (  # noqa: F401
     convblock,
     dense,
     dropout,
+    embedding,
     layernorm,
     memory,
     merge,
@@ -23,7 +24,7 @@ from tinynn.backends.cpu import (  # noqa: F401
     pool2d,
     softmax,
 )
-from tinynn.backends.reference import attention, embedding, gru, lstm, rnn
+from tinynn.backends.reference import attention, gru, lstm, rnn
 
 backend = Backend(
     name="cpu",
