@@ -18,13 +18,14 @@ from tinynn.backends.cpu import (  # noqa: F401
     dropout,
     embedding,
     layernorm,
+    lstm,
     memory,
     merge,
     optimizers,
     pool2d,
     softmax,
 )
-from tinynn.backends.reference import attention, gru, lstm, rnn
+from tinynn.backends.reference import attention, gru, rnn
 
 backend = Backend(
     name="cpu",
