@@ -12,6 +12,7 @@ from tinynn.layers.bidirectional import Bidirectional
 from tinynn.layers.cells import StackedRNNCells
 from tinynn.layers.conv1d import Conv1D
 from tinynn.layers.conv2d import Conv2D
+from tinynn.layers.convlstm2d import ConvLSTM2D
 from tinynn.layers.dense import Dense
 from tinynn.layers.dropout import Dropout, GaussianDropout, GaussianNoise, SpatialDropout1D, SpatialDropout2D
 from tinynn.layers.embedding import Embedding
@@ -83,6 +84,7 @@ __all__ = [
     "Concatenate",
     "Conv1D",
     "Conv2D",
+    "ConvLSTM2D",
     "Cropping2D",
     "Dense",
     "Dropout",

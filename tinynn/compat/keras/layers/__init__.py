@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from tinynn.compat.keras.layers import (  # noqa: F401
     advanced_activations,
     convolutional,
+    convolutional_recurrent,
     core,
     embeddings,
     merge,
