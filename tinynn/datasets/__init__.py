@@ -1,5 +1,39 @@
 """Data sets: MNIST comes with the package, the others are found on disk or downloaded with a checksum."""
 
-from tinynn.datasets import cifar10, fashion_mnist, idx, imdb, mnist, playground, republic, shakespeare
+from tinynn.datasets import (
+    air_pollution,
+    airline_passengers,
+    cifar10,
+    daily_temperatures,
+    fashion_mnist,
+    idx,
+    imdb,
+    mnist,
+    movie_snippets,
+    names,
+    playground,
+    republic,
+    sentences,
+    shakespeare,
+    sms_spam,
+    sunspots,
+)
 
-__all__ = ["cifar10", "fashion_mnist", "idx", "imdb", "mnist", "playground", "republic", "shakespeare"]
+__all__ = [
+    "air_pollution",
+    "airline_passengers",
+    "cifar10",
+    "daily_temperatures",
+    "fashion_mnist",
+    "idx",
+    "imdb",
+    "mnist",
+    "movie_snippets",
+    "names",
+    "playground",
+    "republic",
+    "sentences",
+    "shakespeare",
+    "sms_spam",
+    "sunspots",
+]

@@ -15,31 +15,31 @@ LARGEST = 1 << 28
 """No file read here is longer than this, unpacked."""
 
 
-def located(folder: Folder, subfolder: str, name: str, origin: str) -> Path:
-    """The path of file `name`: in `folder`, else in `subfolder` of the folder that TINYNN_DATA names.
+def located(folder: Folder, subfolder: str, name: str | Sequence[str], origin: str) -> Path:
+    """The path of file `name`, or of the first there is of several: in `folder`, else in `subfolder` of TINYNN_DATA.
 
     Raises FileNotFoundError that says where it was looked for and where the file comes from.
     """
+    names = [name] if isinstance(name, str) else list(name)
     root = os.environ.get("TINYNN_DATA")
-    if folder is not None:
-        place = Path(folder).expanduser()
-    elif root:
-        place = Path(root).expanduser() / subfolder
-    else:
+    if folder is None and not root:
         raise FileNotFoundError(
-            f"{name} is not part of the package and TINYNN_DATA is not set: put the file (published at {origin}) into "
-            f"a folder `{subfolder}` and let TINYNN_DATA name that folder's parent, or write load_data(folder=...)"
+            f"{names[0]} is not part of the package and TINYNN_DATA is not set: put the file (published at {origin}) "
+            f"into a folder `{subfolder}` and let TINYNN_DATA name that folder's parent, or write load_data(folder=...)"
         )
-    if not (place / name).exists():
-        raise FileNotFoundError(f"{place / name} is missing: put it there; it is published at {origin}")
-    return place / name
+    place = (Path(root or "") / subfolder if folder is None else Path(folder)).expanduser()
+    for path in (place / name for name in names):
+        if path.exists():
+            return path
+    others = f" (nor is {', '.join(names[1:])} there)" if names[1:] else ""
+    raise FileNotFoundError(f"{place / names[0]} is missing{others}: put it there; it is published at {origin}")
 
 
-def read_text(path: Path, sha256: str | None = None, encoding: str = "utf-8") -> str:
+def read_text(path: Path, sha256: str | None = None) -> str:
     """The text of a file, plain or packed by gzip or xz; line ends stay as they are.
 
     `sha256` is the published checksum of the file as it lies there. Raises ValueError, naming the file, for a file
-    that has another one, is damaged, or is not text in this encoding.
+    that has another one, is damaged, or is not UTF-8.
     """
     with opened(path, "a text file") as file:  # refuses folders
         if sha256 is not None and (found := checksum(path)) != sha256:
@@ -49,9 +49,9 @@ def read_text(path: Path, sha256: str | None = None, encoding: str = "utf-8") ->
             )
         content = read_up_to(file, LARGEST)
     try:
-        return content.decode(encoding)
+        return content.decode()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not text in {encoding}: {error.reason} at byte {error.start}") from None
+        raise ValueError(f"{path} is not text in UTF-8: {error.reason} at byte {error.start}") from None
 
 
 def checksum(path: Path) -> str:

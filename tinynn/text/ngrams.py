@@ -39,7 +39,8 @@ class NGram:
         p(x | c) = (N(c x) + s p(x | c')) / (N(c) + s)
 
     and so on down to p(x | nothing), where 1 / size stands for what would be shorter still. `smoothing` s is the weight
-    of that shorter memory: contexts seen much rarer than s times hardly count. With s = 0 it is asked only where a
+    of that shorter memory: contexts seen much rarer than s times hardly count (10 suits the characters of a text of a
+    million, from n = 5 on; 1 a short one). With s = 0 it is asked only where a
     context never occurred, and what never followed has probability 0. For n = 1 this is additive smoothing.
 
     >>> model = NGram(2, smoothing=0).fit([0, 1, 0, 1, 0, 2])
@@ -47,7 +48,7 @@ class NGram:
     array([0.        , 0.66666667, 0.33333333])
     """
 
-    def __init__(self, n: int, smoothing: float = 1.0):
+    def __init__(self, n: int, smoothing: float = 10.0):
         if operator.index(n) < 1:
             raise ValueError(f"n is at least 1 (1 looks at no context at all); got {n}")
         if not 0 <= smoothing < np.inf:
