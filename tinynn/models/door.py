@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinynn.data import Arrays, host_array
+from tinynn.data import Arrays, Windows, host_array
 from tinynn.errors import frames_inside
 from tinynn.layers.base import Layer, shown
 from tinynn.layers.embedding import Embedding, check_ids
@@ -58,6 +58,15 @@ class undo_build_on_error:
             for layer, attributes in self.before:
                 vars(layer).clear()
                 vars(layer).update(attributes)
+
+
+def from_windows(x: Any, y: Any, batch_size: int | None) -> tuple[Any, Any, int | None]:
+    """x, y and the batch size that a data set of windows stands for; other data as they are."""
+    if not isinstance(x, Windows):
+        return x, y, batch_size
+    if y is not None:
+        raise ValueError("x is a data set of windows, which has its own targets: leave y out, as in fit(dataset)")
+    return *x.arrays(), x.batch_size if batch_size is None else batch_size
 
 
 def checked_batch_size(batch_size: int | None) -> int:
@@ -154,6 +163,8 @@ def checked_data(model: Model, x: ArrayLike, y: ArrayLike, options: FitOptions) 
         data, held_out = split(data, options.validation_split)
     else:
         parts = options.validation_data
+        if isinstance(parts, Windows):
+            parts = parts.arrays()
         if not isinstance(parts, (tuple, list)) or len(parts) not in (2, 3):
             raise ValueError("validation_data expects (x, y) or (x, y, sample_weight)")
         weights = parts[2] if len(parts) == 3 else None

@@ -57,6 +57,7 @@ def evaluate(
 ) -> Logs:
     """Loss and metrics of a data set; ``whole`` takes it as one batch."""
     model.require_compiled("evaluate")
+    x, y, batch_size = door.from_windows(x, y, batch_size)
     size = door.checked_batch_size(batch_size)
     with door.undo_build_on_error(model):
         data = door.checked_arrays(model, x, y, sample_weight)
@@ -80,6 +81,7 @@ def predict(
     whole: bool = False,
 ) -> np.ndarray:
     """The model's outputs, batch by batch, as one NumPy array."""
+    x, _, batch_size = door.from_windows(x, None, batch_size)
     size = door.checked_batch_size(batch_size)
     with door.undo_build_on_error(model):
         data = Arrays(door.checked_features(model, x))

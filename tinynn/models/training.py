@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tinynn.backends import host
-from tinynn.data import Arrays
+from tinynn.data import Arrays, Windows
 from tinynn.data.arrays import Rows, rows_of
 from tinynn.models import door
 from tinynn.models.batches import Feed, Meter, quiet
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 def fit(model: Model, x: ArrayLike, y: ArrayLike, options: door.FitOptions) -> History:
     """Check everything, then train."""
     model.require_compiled("fit")
+    if isinstance(x, Windows):
+        options.shuffle = x.shuffle
+    x, y, options.batch_size = door.from_windows(x, y, options.batch_size)
     batch_size, epochs, initial_epoch, steps = door.checked_counts(options)
     validate_on = door.checked_frequency(options.validation_freq)
     with door.undo_build_on_error(model):

@@ -39,9 +39,9 @@ class NGram:
         p(x | c) = (N(c x) + s p(x | c')) / (N(c) + s)
 
     and so on down to p(x | nothing), where 1 / size stands for what would be shorter still. `smoothing` s is the weight
-    of that shorter memory: contexts seen much rarer than s times hardly count (10 suits the characters of a text of a
-    million, from n = 5 on; 1 a short one). With s = 0 it is asked only where a
-    context never occurred, and what never followed has probability 0. For n = 1 this is additive smoothing.
+    of the shorter memory: a context seen less than s times hardly counts (10 suits a million characters from n = 5 on,
+    1 a short text). With s = 0 the shorter memory speaks only where a context never occurred, and what never followed
+    has probability 0. For n = 1 this is additive smoothing.
 
     >>> model = NGram(2, smoothing=0).fit([0, 1, 0, 1, 0, 2])
     >>> model.probabilities([0])
