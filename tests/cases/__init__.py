@@ -20,6 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from tinynn.function import Function
+from tinynn.graph import Graph
+from tinynn.typing import Array
+
 Draw = Callable[[np.random.Generator], Any]
 """What draws one input: ``(rng) -> array``. Integer arrays (labels, indices) keep their dtype and have no gradient."""
 
@@ -95,6 +99,35 @@ def all_cases() -> list[Case]:
     if twice:
         raise ValueError(f"case names must be unique, these are not: {sorted(twice)}")
     return cases
+
+
+# -- several results -------------------------------------------------------------------------------------------------
+
+
+class Flat(Function):
+    """A Function of several results as one of a single vector: they stand in it one after the other.
+
+    used: which of the results have a reader; the others' gradients are None
+    """
+
+    def __init__(self, inside: Function, used: tuple[bool, ...] | None = None):
+        self.inside, self.used = inside, used
+
+    def forward(self, graph: Graph, *arrays: Array) -> Array:
+        results = self.inside.forward(graph, *arrays)
+        used = self.used or (True,) * len(results)
+        self.saved = [(r.shape, wanted) for r, wanted in zip(results, used, strict=True)]
+        return np.concatenate([r.reshape(-1) for r, wanted in zip(results, used, strict=True) if wanted])
+
+    def backward(self, graph: Graph, dy: Array) -> Any:
+        pieces: list[Any] = []
+        start = 0
+        for shape, wanted in self.saved:
+            stop = start + int(np.prod(shape)) * wanted
+            pieces.append(dy[start:stop].copy().reshape(shape) if wanted else None)
+            start = stop
+        self.inside.inputs = self.inputs
+        return self.inside.backward(graph, *pieces)
 
 
 # -- draws -----------------------------------------------------------------------------------------------------------
