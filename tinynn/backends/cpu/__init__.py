@@ -10,6 +10,7 @@ from tinynn.backends.cpu import threads  # noqa: F401  # isort: skip
 from tinynn.backends.base import Backend, numbers
 from tinynn.backends.cpu import (  # noqa: F401
     activation,
+    attention,
     batchnorm,
     compiling,
     conv2d,
@@ -25,7 +26,7 @@ from tinynn.backends.cpu import (  # noqa: F401
     pool2d,
     softmax,
 )
-from tinynn.backends.reference import attention, gru, rnn
+from tinynn.backends.reference import gru, rnn
 
 backend = Backend(
     name="cpu",

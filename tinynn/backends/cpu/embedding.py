@@ -1,8 +1,8 @@
 """Rows of a table: gathered, and their gradients added up in the order in which they were read.
 
-Gradients have two rounds of tasks. The first writes zeros, a task for some rows of the table; in the second a task owns
-some columns and adds all of dy to them: however unequal the words' frequencies are, tasks are alike, and no two write to
-one number. So the sums are in the order of m whoever does them. Float64, which is for checks, goes to NumPy.
+Gradients have two rounds of tasks. The first writes zeros, a task for some rows of the table. In the second a task owns
+some columns and adds all of dy to them: however unequal the frequencies of words are, tasks are alike, and no two write
+to one number. So the sums are in the order of m whoever does them. Float64, which is for checks, goes to NumPy.
 """
 
 import numpy as np
