@@ -13,6 +13,7 @@ from tinynn.data import Arrays, Windows, host_array
 from tinynn.errors import frames_inside
 from tinynn.layers.base import Layer, shown
 from tinynn.layers.embedding import Embedding, check_ids
+from tinynn.layers.recurrent import Recurrent
 from tinynn.models.callbacks import Callback
 from tinynn.typing import ArrayLike
 
@@ -77,6 +78,29 @@ def checked_steps(steps: int | None, rows: int, batch_size: int) -> int:
     """How many batches to take: as many as asked for, at most as many as there are; None for all."""
     total = -(-rows // batch_size)
     return total if steps is None else min(whole_number(steps, "steps", 1), total)
+
+
+def check_stateful(model: Model, rows: int, batch_size: int, steps: int, shuffle: bool = False) -> None:
+    """Where a layer carries its states from batch to batch: batches of one size, in order.
+
+    ValueError where the last one is smaller, a warning where the rows are shuffled.
+    """
+    stateful = [la for la in model.all_layers() if isinstance(la, Recurrent) and la.stateful]
+    if not stateful or rows <= batch_size:
+        return
+    if rows % batch_size and steps * batch_size > rows:
+        whole = rows - rows % batch_size
+        raise ValueError(
+            f"layer '{stateful[0].label}' is stateful: row i of a batch goes on with row i of the one before, so all "
+            f"batches must have one size, but {rows} rows make batches of {batch_size} and one of {rows % batch_size}: "
+            f"leave {rows - whole} rows out, or take another batch_size (and reset_states() where that changes)"
+        )
+    if shuffle:
+        warnings.warn(
+            f"layer '{stateful[0].label}' is stateful, but fit shuffles the rows, so its states go on with other "
+            "sequences: write fit(..., shuffle=False)",
+            stacklevel=frames_inside(),
+        )
 
 
 def checked_counts(options: FitOptions) -> tuple[int, int, int, int | None]:

@@ -24,6 +24,7 @@ class Evaluation:
     def __init__(self, model: Model, data: Arrays, batch_size: int, steps: int | None = None):
         self.model, self.data, self.batch_size = model, data, batch_size
         self.steps = door.checked_steps(steps, len(data), batch_size)
+        door.check_stateful(model, len(data), batch_size, self.steps)
         self.feed = Feed(model, data)
 
     @quiet
@@ -87,6 +88,7 @@ def predict(
         data = Arrays(door.checked_features(model, x))
     size = len(data) if whole else size
     steps = door.checked_steps(steps, len(data), size)
+    door.check_stateful(model, len(data), size, steps)
     feed, graph = Feed(model, data), model.graph(gradients=False, fuse=True)
     hooks = CallbackList(callbacks, model, {"steps": steps})
     hooks.call("on_predict_begin", {})

@@ -64,11 +64,20 @@ class Sequential(Model):
             start = layer.input_shape if layer.built_for is None else layer.built_for
         shape = self.stack[-1].output_shape if self.stack else start
         if shape is not None:
-            layer.ensure_built(shape)
+            layer.ensure_built(self.one(shape, self.stack[-1] if self.stack else layer))
         self.input_shape = start
         self.take_name(layer, name)
         self.stack.append(layer)
         self.reshaped()
+
+    def one(self, shape: Any, layer: Layer) -> Any:
+        """The shape of a layer's only result; ValueError where it has several."""
+        if isinstance(shape, list):
+            raise ValueError(
+                f"'{self.label}' is a stack of layers of one result each, but layer '{layer.label}' gives {len(shape)} "
+                "(return_state=True, or merge_mode=None): take them apart in the functional Model"
+            )
+        return shape
 
     def pop(self) -> Layer:
         """Take the top layer off and return it."""
@@ -94,8 +103,9 @@ class Sequential(Model):
         if not self.stack:
             raise RuntimeError(f"'{self.label}' has no layers: model.add(...) some first")
         shape: Any = given_shape(input_shape)
+        below = self.stack[0]
         for layer in self.stack:
-            shape = layer.ensure_built(shape)
+            shape, below = layer.ensure_built(self.one(shape, below)), layer
         compiled = self.compiled
         self.reshaped()
         self.compiled = compiled

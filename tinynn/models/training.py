@@ -36,6 +36,7 @@ def fit(model: Model, x: ArrayLike, y: ArrayLike, options: door.FitOptions) -> H
     model.warn_of_stale_trainable()
     require_parameters(model)
     steps = door.checked_steps(steps, len(data), batch_size)
+    door.check_stateful(model, len(data), batch_size, steps, bool(options.shuffle))
     verbose = 1 if options.verbose == "auto" else options.verbose
     history = History()
     params = {

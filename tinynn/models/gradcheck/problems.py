@@ -14,6 +14,7 @@ from tinynn.backends import Backend
 from tinynn.function import Function
 from tinynn.graph import Graph
 from tinynn.layers.base import Layer
+from tinynn.layers.recurrent import Recurrent
 from tinynn.parameter import Parameter, Variable
 from tinynn.tensor import Tensor
 from tinynn.typing import Array
@@ -112,12 +113,13 @@ class Problem:
 
 
 class State:
-    """Whatever a forward pass may change in layers: running statistics and the steps of random streams."""
+    """Whatever a forward pass may change in layers: running statistics, carried states, steps of random streams."""
 
     def __init__(self, owner: Layer | None):
         layers = [] if owner is None else list(layers_of(owner))
         streams = [layer.stream for layer in layers if layer.stream is not None]
         buffers = [v for layer in layers for v in layer.variables() if not isinstance(v, Parameter)]
+        self.carried = [(layer, layer._states) for layer in layers if isinstance(layer, Recurrent)]
         self.steps = {id(s): (s, s.step.copy()) for s in streams}
         self.buffers = {id(b): (b, b.data.copy()) for b in buffers}
 
@@ -126,6 +128,8 @@ class State:
             stream.step[...] = step
         for buffer, data in self.buffers.values():
             buffer.data[...] = data
+        for layer, states in self.carried:
+            layer._states = states
 
 
 def layers_of(layer: Layer) -> Iterator[Layer]:
