@@ -2,6 +2,6 @@
 
 from tinynn.data.arrays import Arrays, host_array
 from tinynn.data.padding import pad_sequences
-from tinynn.data.windows import Windows, timeseries_dataset_from_array
+from tinynn.data.windows import TimeseriesGenerator, Windows, timeseries_dataset_from_array
 
-__all__ = ["Arrays", "Windows", "host_array", "pad_sequences", "timeseries_dataset_from_array"]
+__all__ = ["Arrays", "TimeseriesGenerator", "Windows", "host_array", "pad_sequences", "timeseries_dataset_from_array"]

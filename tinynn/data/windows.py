@@ -51,11 +51,20 @@ class Windows:
 
     def __iter__(self) -> Iterator[Batch]:
         order = self._random.permutation(self.windows) if self.shuffle else np.arange(self.windows)
-        size = self.batch_size
         for batch in range(len(self)):
-            rows = order[batch] if size is None else order[batch * size : (batch + 1) * size]
-            inputs = np.array(self.inputs[rows], order="C")
-            yield inputs if self.targets is None else (inputs, self.targets[rows])
+            yield self._batch(order, batch)
+
+    def __getitem__(self, batch: int) -> Batch:
+        """Batch number `batch` in the order of time."""
+        if not -len(self) <= operator.index(batch) < len(self):
+            raise IndexError(f"batch {batch} is not one of {len(self)}")
+        return self._batch(np.arange(self.windows), batch % len(self))
+
+    def _batch(self, order: np.ndarray, batch: int) -> Batch:
+        size = self.batch_size
+        rows = order[batch] if size is None else order[batch * size : (batch + 1) * size]
+        inputs = np.array(self.inputs[rows], order="C")
+        return inputs if self.targets is None else (inputs, self.targets[rows])
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray | None]:
         """(x, y): all inputs and targets in the order of time, ready for `fit`; x is a view (write x.copy() to own it).
@@ -126,8 +135,53 @@ def timeseries_dataset_from_array(
         aims = aims[start:end]
         count = min(count, len(aims))
         aims = aims[:count:stride]
-    views = np.moveaxis(np.lib.stride_tricks.sliding_window_view(series[start:end], span, axis=0), -1, 1)
-    return Windows(views[:count:stride, ::rate], aims, batch_size, shuffle, seed)
+    return Windows(_every_window(series[start:end], span)[:count:stride, ::rate], aims, batch_size, shuffle, seed)
+
+
+class TimeseriesGenerator(Windows):
+    """Old Keras's windows: batches of (data[t - length : t : sampling_rate], targets[t]).
+
+    t runs from start_index + length to end_index (by default the last row), stride apart: the target is that of the row
+    after the window, so data and targets may be one series. reverse: the last row first. generator[i] is batch i.
+    Unlike Keras's, which draws rows at random, `shuffle` gives every window once.
+
+    >>> generator = TimeseriesGenerator(np.arange(6.0), np.arange(6.0), length=2, batch_size=3)
+    >>> generator[0]
+    (array([[0., 1.],
+           [1., 2.],
+           [2., 3.]]), array([2., 3., 4.]))
+    """
+
+    def __init__(
+        self,
+        data: ArrayLike,
+        targets: ArrayLike,
+        length: int,
+        sampling_rate: int = 1,
+        stride: int = 1,
+        start_index: int = 0,
+        end_index: int | None = None,
+        shuffle: bool = False,
+        reverse: bool = False,
+        batch_size: int = 128,
+    ):
+        series, aims = host_array(data, "data"), host_array(targets, "targets")
+        if series.ndim == 0 or aims.ndim == 0 or len(series) != len(aims):
+            raise ValueError(f"data and targets have one row for each step; got {series.shape} and {aims.shape}")
+        length = _number("length", length, 1, len(series) - 1)
+        rate, stride = _number("sampling_rate", sampling_rate, 1), _number("stride", stride, 1)
+        end = len(series) - 1 if end_index is None else _number("end_index", end_index, length, len(series) - 1)
+        start = _number("start_index", start_index, 0, end - length)
+        _number("batch_size", batch_size, 1)
+        inputs = _every_window(series[start:end], length)[::stride, ::rate]
+        super().__init__(
+            inputs[:, ::-1] if reverse else inputs, aims[start + length : end + 1 : stride], batch_size, shuffle
+        )
+
+
+def _every_window(series: np.ndarray, span: int) -> np.ndarray:
+    """(T - span + 1, span, ...): a view of all windows of a series (T, ...)."""
+    return np.moveaxis(np.lib.stride_tricks.sliding_window_view(series, span, axis=0), -1, 1)
 
 
 def _number(name: str, value: int, least: int, most: int | None = None) -> int:

@@ -1,5 +1,5 @@
 """keras.datasets"""
 
-from tinynn.datasets import cifar10, fashion_mnist, mnist
+from tinynn.datasets import cifar10, fashion_mnist, imdb, mnist
 
-__all__ = ["cifar10", "fashion_mnist", "mnist"]
+__all__ = ["cifar10", "fashion_mnist", "imdb", "mnist"]
