@@ -73,6 +73,20 @@ def test_mnist_cnn(tmp_path, model, parameters, least):
     assert (tmp_path / "mnist_cnn.png").stat().st_size > 20_000
 
 
+@pytest.mark.parametrize(
+    ("options", "parameters", "least"),
+    [([], "81,674", 0.3), (["--layer", "gru", "--bidirectional"], "123,658", 0.3), (["--layer", "rnn"], "21,386", 0.3)],
+)
+def test_mnist_rows(tmp_path, options, parameters, least):
+    text = run(tmp_path, "mnist_rows.py", "--quick", *options)
+    assert f"Total params: {parameters}" in text
+    assert float(re.search(r"test accuracy ([\d.]+)", text)[1]) > least
+    seen = [float(x) for x in re.findall(r"\d+: ([\d.]+)", re.search(r"Accuracy after rows (.*)", text)[1])]
+    assert len(seen) == 7
+    assert seen[0] < seen[-1]
+    assert (tmp_path / "mnist_rows.png").stat().st_size > 20_000
+
+
 def test_fashion_cnn(tmp_path, data_folder):
     if not (data_folder / "fashion-mnist").exists():
         pytest.skip("needs fashion-mnist in the folder that TINYNN_DATA names")
@@ -130,3 +144,15 @@ def test_fashion_classifier_reaches_what_courses_report(tmp_path, data_folder):
         pytest.skip("needs fashion-mnist in the folder that TINYNN_DATA names")
     ((_, accuracy, low, high),) = accuracies(run(tmp_path, "classifiers.py", "F1-adam", "--seeds", "2"))
     assert low - 0.003 <= accuracy <= high + 0.003
+
+
+@pytest.mark.parametrize(("model", "least"), [("skipgram", 0.8), ("cbow", 0.75)])
+def test_word2vec(tmp_path, data_folder, model, least):
+    if not (data_folder / "text").exists():
+        pytest.skip("needs text in the folder that TINYNN_DATA names")
+    text = run(tmp_path, "word2vec.py", "--quick", "--model", model)
+    auc, chance = map(float, re.search(r"AUC ([\d.]+) \(.*: ([\d.]+)\)", text).groups())
+    assert auc > least
+    assert 0.4 < chance < 0.6
+    assert re.search(r"pleasure: .*pain", text)
+    assert (tmp_path / "word2vec.png").stat().st_size > 20_000

@@ -24,6 +24,8 @@ PICTURES = {
     "dense_weights": lambda path: plots.weights(np.ones((784, 10)), path=path),
     "conv_weights": lambda path: plots.weights(np.zeros((5, 3, 2, 7)), channel=1, path=path),
     "boundary": lambda path: plots.decision_boundary(AXIS, AXIS, np.outer(AXIS, AXIS), path=path),
+    "attention": lambda path: plots.attention([np.eye(2, 3), np.eye(1)], ["abc", "d"], ["xy", "z"], path=path),
+    "words": lambda path: plots.words(np.eye(3, 2), NAMES, ["cat", "cat", "horse"], path=path),
     "overview": lambda path: plots.overview(RECORD, MATRIX, NAMES, title="a run", path=path),
 }
 
@@ -113,3 +115,21 @@ def test_without_matplotlib_the_command_is_named(monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=r'pip install "tinynn-np\[plots\]"'):
         plots.history(RECORD)
+
+
+def test_attention_and_words_refuse_what_does_not_fit():
+    with pytest.raises(ValueError, match=r"\(targets, sources\) = \(2, 3\)"):
+        plots.attention([np.zeros((3, 2))], ["abc"], ["xy"])
+    with pytest.raises(ValueError, match="at least one example"):
+        plots.attention([], [], [])
+    with pytest.raises(ValueError, match="2 labels"):
+        plots.words(np.zeros((3, 2)), ["a", "b"])
+    with pytest.raises(ValueError, match="2 groups"):
+        plots.words(np.zeros((3, 2)), NAMES, ["a", "b"])
+
+
+def test_words_of_a_group_share_a_colour_and_its_name_is_bold():
+    texts = plots.words(np.eye(3, 2), NAMES, ["cat", "cat", "horse"]).axes[0].texts
+    assert [text.get_text() for text in texts] == NAMES
+    assert texts[0].get_color() == texts[1].get_color() != texts[2].get_color()
+    assert [text.get_weight() for text in texts] == ["bold", "normal", "bold"]
