@@ -46,6 +46,7 @@ HEAVY = {
     "pooch": {"datasets"},
     "requests": set(),
     "tqdm": {"models", "data", "datasets"},
+    "safetensors": {"files"},
     "tensorboardX": {"models"},
     "torch": set(),
     "pandas": set(),

@@ -33,7 +33,7 @@ from tinynn.errors import no_attribute
 from tinynn.function import Function
 from tinynn.graph import Graph
 from tinynn.layers import Input, Layer
-from tinynn.models import Model, Sequential, callbacks
+from tinynn.models import Model, Sequential, callbacks, load_model
 from tinynn.parameter import Buffer, Parameter
 from tinynn.random import set_seed
 from tinynn.tensor import Tensor
@@ -63,6 +63,7 @@ __all__ = [
     "gradcheck",
     "initializers",
     "layers",
+    "load_model",
     "losses",
     "metrics",
     "ops",

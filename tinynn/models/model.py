@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -413,7 +415,7 @@ class Model(Layer):
     ) -> History:
         """Train, and return the History: one value of loss and of each metric per epoch.
 
-        x, y:             arrays, lists or frames with one row per example
+        x, y:             arrays, lists or frames with one row per example; or as x a data set of windows, without y
         batch_size:       32 where it is None
         epochs:           the number of the last epoch; counting begins at ``initial_epoch``
         verbose:          0 silent, 1 a moving bar (one line per epoch where output is no terminal), 2 one line
@@ -504,6 +506,40 @@ class Model(Layer):
 
     reset_state = reset_states
     """Keras 3's name."""
+
+    # -- saving ------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str], overwrite: bool = True) -> None:
+        """Write all of this model into one file: ``tinynn.load_model(path)`` makes one that goes on as this one would.
+
+        Architecture, weights, the optimizer with its state, random counters and the order of the data: training on
+        gives the same bytes. A crash while it is written leaves the old file. Raises TypeError for what cannot be
+        written down (a Lambda), FileExistsError with overwrite=False.
+        """
+        from tinynn.models import saving
+
+        saving.save_model(self, path, overwrite)
+
+    def save_weights(self, path: str | os.PathLike[str], overwrite: bool = True) -> None:
+        """Write the weights by their names (``dense/kernel``) into a safetensors file."""
+        from tinynn.models import saving
+
+        saving.save_weights(self, path, overwrite)
+
+    def load_weights(self, path: str | os.PathLike[str], strict: bool = True) -> None:
+        """Read weights by their names from a safetensors file or a saved model: all, or (a ValueError) none.
+
+        strict: False takes what fits and warns of the rest
+        """
+        from tinynn.models import saving
+
+        saving.load_weights(self, path, strict)
+
+    def to_json(self) -> str:
+        """The architecture alone, without weights: ``models.model_from_json(text)`` makes it again."""
+        from tinynn.models import architecture
+
+        return json.dumps(architecture.to_record(self))
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
