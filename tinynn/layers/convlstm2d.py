@@ -237,8 +237,16 @@ class ConvLSTM2D(LSTMUnit, Recurrent):
         name: str | None = None,
         trainable: bool = True,
     ):
+        owner = f"{type(self).__name__} '{name or self.label}'"
+        self.filters = positive_integer(filters, "filters", owner)
+        if data_format == "channels_first":
+            raise ValueError(
+                f"{owner} takes films with their channels last, (N, T, H, W, C), and has no "
+                "data_format='channels_first': turn them with np.moveaxis(x, 2, -1), or put Permute((1, 3, 4, 2)) in "
+                "front"
+            )
         super().__init__(
-            filters,
+            self.filters,
             activation,
             recurrent_activation,
             use_bias,
@@ -264,8 +272,6 @@ class ConvLSTM2D(LSTMUnit, Recurrent):
             name=name,
             trainable=trainable,
         )
-        owner = f"{type(self).__name__} '{self.label}'"
-        self.filters = positive_integer(filters, "filters", owner)
         self.kernel_size = checked_pair(kernel_size, "kernel_size", owner)
         self.strides = checked_pair(strides, "strides", owner)
         self.padding = padding.lower() if isinstance(padding, str) else padding
