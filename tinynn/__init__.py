@@ -33,7 +33,7 @@ from tinynn.errors import no_attribute
 from tinynn.function import Function
 from tinynn.graph import Graph
 from tinynn.layers import Input, Layer
-from tinynn.models import Model, Sequential, callbacks, load_model
+from tinynn.models import Model, Sequential, callbacks
 from tinynn.parameter import Buffer, Parameter
 from tinynn.random import set_seed
 from tinynn.tensor import Tensor
@@ -90,10 +90,12 @@ LAZY = {
 
 if TYPE_CHECKING:
     from tinynn import applications, datasets, plots, text
-    from tinynn.models import gradcheck
+    from tinynn.models import gradcheck, load_model
 else:
 
     def __getattr__(name):
+        if name == "load_model":
+            return importlib.import_module("tinynn.models.saving").load_model
         if name in LAZY:
             return importlib.import_module(LAZY[name])
         raise no_attribute(__name__, name, __all__)

@@ -1,23 +1,27 @@
-"""Models and everything around their training; ``tinynn.models.gradcheck`` is imported when it is first used."""
+"""Models and everything around their training; ``gradcheck`` and what saves and loads is imported when first used."""
 
-import json
-from collections.abc import Mapping
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING
 
+from tinynn.errors import no_attribute
 from tinynn.models import callbacks
-from tinynn.models.architecture import from_record, to_record
 from tinynn.models.model import Model
-from tinynn.models.saving import load_model
 from tinynn.models.sequential import Sequential
 
 __all__ = ["Model", "Sequential", "callbacks", "clone_model", "load_model", "model_from_json"]
 
+LAZY = {
+    "clone_model": "tinynn.models.architecture",
+    "load_model": "tinynn.models.saving",
+    "model_from_json": "tinynn.models.architecture",
+}
 
-def model_from_json(text: str, custom_objects: Mapping[str, Any] | None = None) -> Model:
-    """The model whose architecture ``model.to_json()`` gave, with weights of its own."""
-    return from_record(json.loads(text), custom_objects)
+if TYPE_CHECKING:
+    from tinynn.models.architecture import clone_model, model_from_json
+    from tinynn.models.saving import load_model
+else:
 
-
-def clone_model(model: Model, custom_objects: Mapping[str, Any] | None = None) -> Model:
-    """A model of the same architecture with weights of its own, not compiled."""
-    return from_record(json.loads(json.dumps(to_record(model))), custom_objects)
+    def __getattr__(name):
+        if name in LAZY:
+            return getattr(importlib.import_module(LAZY[name]), name)
+        raise no_attribute(__name__, name, __all__)

@@ -7,6 +7,7 @@ that a layer that several models share is one here too. Classes are found by nam
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -184,6 +185,16 @@ class Reader:
 def from_record(record: Record, custom_objects: Objects | None = None, backend: Any = None) -> Model:
     """The model; ValueError names a class or function that is not known."""
     return Reader(record["layers"], custom_objects, backend).read(record["model"])
+
+
+def model_from_json(text: str, custom_objects: Objects | None = None) -> Model:
+    """The model whose architecture ``model.to_json()`` gave, with weights of its own."""
+    return from_record(json.loads(text), custom_objects)
+
+
+def clone_model(model: Model, custom_objects: Objects | None = None) -> Model:
+    """A model of the same architecture with weights of its own, not compiled."""
+    return model_from_json(model.to_json(), custom_objects)
 
 
 def functions_of(value: Any, objects: Objects) -> Any:
