@@ -15,6 +15,8 @@ What Keras computes otherwise than tinynn, and is therefore left out:
 * A query that no key is there for: Keras's MultiHeadAttention spreads it evenly over the keys that it may not see
   (adding -3e38 to all scores changes nothing), ours gives it a row of zeros.
 * GlobalAveragePooling1D of a sequence of which no step counts: Keras divides 0 by 0.
+* Averages over windows with padding "same" where one more step is added behind than in front: Keras on PyTorch counts
+  the last step twice, ours (and Keras on TensorFlow) do not count what is not there.
 * Dropout: the random numbers are others.
 
 Two places where it falls short of float64 are mended below: Keras's types give float32 for most operations on float64,
@@ -149,6 +151,8 @@ def recurrent() -> Iterator[Spec]:
         yield case(f"{name}_elu", make(activation="elu", return_sequences=True, **gates))
         yield case(f"{name}_hard_sigmoid", make(activation="hard_sigmoid", return_sequences=True, **gates))
         yield case(f"{name}_cell", layer(f"{kind}Cell", units=H, **fixed), x=(N, F), states=states)
+        zero = make(zero_output_for_mask=True, return_sequences=True)
+        yield case(f"{name}_mask_zero", zero, x=(4, T, F), masks=[LEADING])
     yield case("lstm_forget_bias_of_zero", layer("LSTM", units=H, unit_forget_bias=False))
     yield case("rnn_of_a_cell", layer("RNN", layer("LSTMCell", units=H), **everything), x=(4, T, F), masks=[LEADING])
     stack = layer("StackedRNNCells", layer("LSTMCell", units=H), layer("GRUCell", units=4))
@@ -202,6 +206,23 @@ def sequences() -> Iterator[Spec]:
     yield case("average_keepdims", layer("GlobalAveragePooling1D", keepdims=True))
     yield case("average_mask", layer("GlobalAveragePooling1D"), x=(4, T, F), masks=[LEADING])
     yield case("maximum", layer("GlobalMaxPooling1D"))  # of numbers that differ: ties are shared otherwise
+
+
+def windows() -> Iterator[Spec]:
+    """What looks at several steps at once: Conv1D and pooling."""
+
+    def convolution(name: str, **config: Any) -> Spec:
+        return case(f"conv1d_{name}", layer("Conv1D", **{"filters": H, "kernel_size": 3, **config}), x=(2, 7, 4))
+
+    yield convolution("valid")
+    yield convolution("same", padding="same", kernel_size=4, use_bias=False)
+    yield convolution("causal", padding="causal", activation="tanh")
+    yield convolution("causal_dilation", padding="causal", dilation_rate=2)
+    yield convolution("strides", strides=2, padding="same")
+    yield convolution("groups", groups=2, filters=4)
+    for kind in ("AveragePooling1D", "MaxPooling1D"):
+        yield case(f"{kind.lower()}", layer(kind, pool_size=2), x=(2, 7, 3))
+        yield case(f"{kind.lower()}_same", layer(kind, pool_size=3, strides=2, padding="same"), x=(2, 7, 3))
 
 
 def images() -> Iterator[Spec]:
@@ -385,7 +406,7 @@ def main() -> None:
 
     keras.config.set_floatx("float64")
     dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"  # else most operations of float64 give float32
-    cases = [*recurrent(), *bidirectional(), *sequences(), *images(), *attention()]
+    cases = [*recurrent(), *bidirectional(), *sequences(), *windows(), *images(), *attention()]
     write([run_keras(c) for c in cases])
     print(f"{len(cases)} cases, Keras {keras.__version__}, {FILE.stat().st_size} bytes")
 
