@@ -62,6 +62,8 @@ from tinynn.compat.keras.layers.merge import add, concatenate  # noqa: E402
 from tinynn.compat.keras.layers.pooling import GlobalAveragePooling2D, MaxPooling2D  # noqa: E402
 from tinynn.compat.keras.models import Sequential as OldSequential  # noqa: E402
 from tinynn.compat.keras.optimizers import SGD  # noqa: E402
+from tinynn.compat.keras.preprocessing.sequence import pad_sequences  # noqa: E402
+from tinynn.compat.keras.preprocessing.text import Tokenizer  # noqa: E402
 from tinynn.compat.keras.utils.np_utils import to_categorical  # noqa: E402
 
 assert (Dense, OldSequential, SGD, to_categorical) == (L.Dense, Sequential, optim.SGD, utils.to_categorical)
@@ -73,3 +75,10 @@ x = concatenate([add([x, x]), L.AveragePooling2D()(images)])
 assert Model(images, GlobalAveragePooling2D()(x)).output_shape == (6,)
 assert L.MaxPool2D is MaxPooling2D
 assert nn.optimizers.schedules.ExponentialDecay is nn.schedules.ExponentialDecay
+
+tokenizer = Tokenizer(num_words=100)
+tokenizer.fit_on_texts(["my dog barks", "my cat"])
+assert pad_sequences(tokenizer.texts_to_sequences(["my cat barks"]), maxlen=4).tolist() == [[0, 1, 4, 3]]
+assert (Tokenizer, pad_sequences) == (nn.text.Tokenizer, utils.pad_sequences)
+dataset = utils.timeseries_dataset_from_array(np.arange(20.0), np.arange(20.0)[5:], sequence_length=5, batch_size=8)
+assert [inputs.shape for inputs, targets in dataset] == [(8, 5), (7, 5)]
