@@ -23,6 +23,14 @@ def run(tmp_path, script, *arguments):
     return done.stdout
 
 
+def loaded(script):
+    """An example as a module, for its functions."""
+    spec = importlib.util.spec_from_file_location(Path(script).stem + "_example", EXAMPLES / script)
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    return example
+
+
 def test_every_example_is_tried_here():
     source = Path(__file__).read_text(encoding="utf-8")
     assert all(f'"{path.name}"' in source for path in EXAMPLES.glob("*.py"))
@@ -110,9 +118,7 @@ def test_cifar10(tmp_path, data_folder, options, parameters, least):
 
 def test_the_shifts_of_cifar10_are_shifts():
     """Every image of the augmented set is found in the padded original, or in its mirror image."""
-    spec = importlib.util.spec_from_file_location("cifar10_example", EXAMPLES / "cifar10.py")
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
+    example = loaded("cifar10.py")
     x = np.random.default_rng(0).integers(0, 256, (60, 9, 7, 3), dtype=np.uint8)
     y = example.augmented(x, np.random.default_rng(1), reach=2)
     wide = np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
@@ -124,6 +130,50 @@ def test_the_shifts_of_cifar10_are_shifts():
     assert [n for n, *_ in found] == list(range(60))
     assert len({tuple(place) for _, *place in found}) > 25
     assert 15 < sum(flip for *_, flip in found) < 45
+
+
+def test_shakespeare(tmp_path, data_folder):
+    if not (data_folder / "text" / "tinyshakespeare.txt").exists():
+        pytest.skip("needs text/tinyshakespeare.txt in the folder that TINYNN_DATA names")
+    text = run(tmp_path, "shakespeare.py", "--quick", "--prompt", "\nROMEO:\n")
+    counted = [float(value) for value in re.findall(r"-gram: ([\d.]+)", text)]
+    assert counted == pytest.approx([3.3677, 2.7478, 2.5016, 2.4067, 2.4073, 2.4293], abs=2e-4)
+    writing = text.split("The 4-gram model writes:\n")[1].split("Model:")[0]
+    assert writing.startswith("\nROMEO:\n")
+    assert re.search(r"\n\n[A-Z][A-Za-z ]+:\n", writing[5:])
+    assert "Total params: 41,409" in text
+    assert 2.35 < float(re.search(r"per character: lstm ([\d.]+), 4-gram 2.4067", text)[1]) < 2.55
+    assert (tmp_path / "shakespeare.png").stat().st_size > 20_000
+
+
+def test_the_streams_of_shakespeare_go_on_from_batch_to_batch():
+    example = loaded("shakespeare.py")
+    x, y = example.side_by_side(np.arange(50), streams=3, steps=4)
+    assert x.shape == y.shape == (12, 4)
+    assert (y == x + 1).all()
+    for stream in range(3):
+        assert x[stream::3].reshape(-1).tolist() == list(range(16 * stream, 16 * stream + 16))
+
+
+def test_transformer(tmp_path, data_folder):
+    if not (data_folder / "text" / "tinyshakespeare.txt").exists():
+        pytest.skip("needs text/tinyshakespeare.txt in the folder that TINYNN_DATA names")
+    text = run(tmp_path, "transformer.py", "--quick")
+    assert "Total params: 30,721" in text
+    nats = float(re.search(r"nats per character ([\d.]+)", text)[1])
+    assert 2.2 < nats < 2.45  # who looks at the last character only is at 2.49, who looks ahead near 0
+    assert (tmp_path / "transformer.png").stat().st_size > 15_000
+
+
+def test_the_transformer_does_not_look_ahead():
+    example = loaded("transformer.py")
+    model = example.build(characters=7, length=6, width=8, heads=2, blocks=2, rate=0.1)
+    x = np.random.default_rng(0).integers(7, size=(1, 6))
+    changed = x.copy()
+    changed[0, 4] = (x[0, 4] + 1) % 7
+    p, q = model.predict(x)[0], model.predict(changed)[0]
+    assert np.array_equal(p[:4], q[:4])
+    assert (np.abs(p[4:] - q[4:]).max(axis=1) > 1e-4).all()
 
 
 def accuracies(text):
