@@ -16,6 +16,7 @@ from tinynn.datasets.textfile import Folder, located, read_text, rows
 from tinynn.text import words
 
 Texts = tuple[list[str], NDArray[np.int64]]
+Words = tuple[list[list[str]], NDArray[np.int64]]
 Sequences = tuple[list[list[int]], NDArray[np.int64]]
 
 ORIGIN = "ai.stanford.edu/~amaas/data/sentiment (here as the subset described in tinynn.datasets.imdb)"
@@ -60,9 +61,9 @@ def load_data(
 
     Raises what `load_texts` raises, and ValueError where `maxlen` leaves no review.
     """
-    texts = load_texts(folder)
-    index = _ranks(texts[0][0])
-    train, test = (_shuffled(_sequences(half, index, start_char, index_from), seed) for half in texts)
+    halves = [([words(text) for text in texts], labels) for texts, labels in load_texts(folder)]
+    index = _ranks(halves[0][0])
+    train, test = (_shuffled(_sequences(half, index, start_char, index_from), seed) for half in halves)
     if maxlen:
         train, test = _shorter(train, maxlen), _shorter(test, maxlen)
         if not (train[0] and test[0]):
@@ -73,7 +74,7 @@ def load_data(
 
 def get_word_index(folder: Folder = None) -> dict[str, int]:
     """{word: its rank by frequency in the training half, from 1}; in sequences it has this plus `index_from`."""
-    return _ranks(load_texts(folder)[0][0])
+    return _ranks([words(text) for text in load_texts(folder)[0][0]])
 
 
 def _read(name: str, folder: Folder) -> Texts:
@@ -84,15 +85,15 @@ def _read(name: str, folder: Folder) -> Texts:
     return texts, np.array([int(label) for label, *_ in lines])
 
 
-def _ranks(texts: list[str]) -> dict[str, int]:
-    counts = Counter(word for text in texts for word in words(text))
+def _ranks(texts: list[list[str]]) -> dict[str, int]:
+    counts = Counter(word for text in texts for word in text)
     return {word: rank for rank, (word, _) in enumerate(counts.most_common(), 1)}
 
 
-def _sequences(half: Texts, index: dict[str, int], start_char: int | None, index_from: int) -> Sequences:
+def _sequences(half: Words, index: dict[str, int], start_char: int | None, index_from: int) -> Sequences:
     start = [] if start_char is None else [start_char]
     texts, labels = half
-    return [start + [index[word] + index_from for word in words(text) if word in index] for text in texts], labels
+    return [start + [index[word] + index_from for word in text if word in index] for text in texts], labels
 
 
 def _shuffled(half: Sequences, seed: int) -> Sequences:
