@@ -18,15 +18,16 @@ from tinynn.backends.cpu import (  # noqa: F401
     dense,
     dropout,
     embedding,
+    gru,
     layernorm,
     lstm,
     memory,
     merge,
     optimizers,
     pool2d,
+    rnn,
     softmax,
 )
-from tinynn.backends.reference import gru, rnn
 
 backend = Backend(
     name="cpu",

@@ -1,57 +1,35 @@
 """Long short-term memory on the CPU, see recurrent.py: float32 with tanh and sigmoid; the rest is the reference's."""
 
-import numpy as np
-
 from tinynn.activation import Activation
 from tinynn.backends.reference import lstm as reference
 
-from .microkernel import call_range, make_load_ints, zero_bytes
-from .plan import FLOAT, PANEL
+from .microkernel import make_load_ints, zero_bytes
+from .panels import STEP, Packed
+from .plan import FLOAT
 from .recurrent import (
-    KEPT_STEP,
-    PANEL_STEP,
-    STEP,
-    Gradients,
-    Packed,
+    COMMON,
+    OWN,
+    Call,
     add_rows,
+    backward_tasks,
     before,
-    block,
-    copy_row,
+    forward_tasks,
     give,
-    ints,
-    keep_inputs,
     lives,
-    multiply_panels,
-    padded,
+    load_first,
+    load_gradients,
     row_of,
-    row_stride,
-    rows_of_a_task,
-    run,
     scale_row,
-    scatter_row,
-    straight,
     usual,
-    write_product,
 )
 from .sigmoids import sigmoid, tanh
 from .simd import compiled, entry_point
-from .tasks import ENTRY, job, named
-from .vectors import broadcast, flush_denormals, load_part, multiply_add, restore_denormals, store_part
+from .tasks import ENTRY, named
+from .vectors import broadcast, load_part, multiply_add, store_part
 
-FORWARD = named(
-    "x h c gates h0 c0 mask r packed panel_stride panels bias product N T F H rows backwards a_stride z_stride"
-)
-BACKWARD = named(
-    "x h c gates h0 c0 mask r dh dlast dclast dx dh0 dc0 packed panel_stride panels packed_x panel_stride_x panels_x "
-    "product kept kept_stride dz dz_stride N T F H rows backwards a_stride g_stride x_stride"
-)
-CELL = named("h c gates c0 dc0 dh dc M H")
 TANH, SIGMOID = Activation.TANH, Activation.SIGMOID
-load_forward = make_load_ints(len(FORWARD))
-load_backward = make_load_ints(len(BACKWARD))
-load_cell = make_load_ints(len(CELL))
-PLAN = 256
-"""Bytes of the lists of products at the beginning of a task's scratch."""
+FIELDS = (*COMMON, *named("c gates c0 z z_stride gc dclast dc0"))
+load_own = make_load_ints(8)
 
 
 # -- one row of one step -----------------------------------------------------------------------------------------------
@@ -102,93 +80,43 @@ def step_row_backward(dz, dc0, dh, more, dc, c, gates, c0, H):
             store_part(d * f, dc0 + p, lanes)
 
 
-# -- all steps of some rows --------------------------------------------------------------------------------------------
+# -- a step of some rows -----------------------------------------------------------------------------------------------
 
 
 @entry_point(ENTRY)
-def forward_tasks(first, last, job, work):
-    """Tasks first .. last-1, each of `rows` sequences."""
-    (x, h, c, gates, h0, c0, mask, r, packed, panel_stride, panels, bias, product,
-     N, T, F, H, rows, backwards, a_stride, z_stride) = load_forward(job)  # fmt: skip
-    denormals = flush_denormals()
-    width, none = H * FLOAT, np.int64(0)
-    a = work + PLAN
-    z, state = a + rows * a_stride, a + F * FLOAT
-    for begin in range(first * rows, min(last * rows, N), rows):
-        count = min(rows, N - begin)
-        write_product(work, a, a_stride, packed, panel_stride, F + H, z, z_stride, bias, count)
-        for i in range(count):
-            scale_row(row_of(h0, begin + i, width), row_of(r, begin + i, width), state + i * a_stride, H)
-        for s in range(T):
-            t = T - 1 - s if backwards else s
-            for i in range(count):
-                copy_row(x + ((begin + i) * T + t) * F * FLOAT, a + i * a_stride, F)
-            call_range(product, none, panels, work, 0)
-            for i in range(count):
-                n = begin + i
-                place, old_c = n * T + t, before(c, c0, n, t, T, width, backwards)
-                new_h, new_c = h + place * width, c + place * width
-                step_row(z + i * z_stride, gates + 4 * place * width, old_c, new_c, new_h, H)
-                if not lives(mask, place):
-                    scale_row(before(h, h0, n, t, T, width, backwards), none, new_h, H)
-                    scale_row(old_c, none, new_c, H)
-                scale_row(new_h, row_of(r, n, width), state + i * a_stride, H)
-    restore_denormals(denormals)
+def step(begin, t, job, work):
+    _, N, T, _, H, rows, backwards, _, h, _, mask, _, _, _, _, _, _, _ = load_first(job)
+    c, gates, c0, z, z_stride, _, _, _ = load_own(job + OWN)
+    width, none = H * FLOAT, begin - begin
+    for n in range(begin, min(begin + rows, N)):
+        place, old = n * T + t, before(c, c0, n, t, T, width, backwards)
+        new = c + place * width
+        step_row(work + z + (n - begin) * z_stride, gates + 4 * place * width, old, new, h + place * width, H)
+        if not lives(mask, place):
+            scale_row(old, none, new, H)
 
 
 @entry_point(ENTRY)
-def backward_tasks(first, last, job, work):
-    """The same back: dz of a step is in the scratch as A of the product with U', and goes where dW is made of it."""
-    (x, h, c, gates, h0, c0, mask, r, dh, dlast, dclast, dx, dh0, dc0, packed, panel_stride, panels,
-     packed_x, panel_stride_x, panels_x, product, kept, kept_stride, dz, dz_stride,
-     N, T, F, H, rows, backwards, a_stride, g_stride, x_stride) = load_backward(job)  # fmt: skip
-    denormals = flush_denormals()
-    width, none = H * FLOAT, np.int64(0)
-    a = work + PLAN
-    g = a + rows * a_stride
-    held, gc, gx = g + rows * g_stride, g + 2 * rows * g_stride, g + 3 * rows * g_stride
-    inputs = gx + rows * x_stride
-    for begin in range(first * rows, min(last * rows, N), rows):
-        count = min(rows, N - begin)
-        write_product(work, a, a_stride, packed, panel_stride, 4 * H, g, g_stride, none, count)
-        write_product(work + PLAN // 2, a, a_stride, packed_x, panel_stride_x, 4 * H, gx, x_stride, none, count)
-        for i in range(count):
-            scale_row(row_of(dlast, begin + i, width), none, g + i * g_stride, H)
-            scale_row(row_of(dclast, begin + i, width), none, gc + i * g_stride, H)
-        for s in range(T):
-            t = s if backwards else T - 1 - s
-            for i in range(count):
-                n = begin + i
-                place, row, memory, gradient = n * T + t, a + i * a_stride, gc + i * g_stride, g + i * g_stride
-                more, old_c = row_of(dh, place, width), before(c, c0, n, t, T, width, backwards)
-                if lives(mask, place):
-                    step_row_backward(row, memory, gradient, more, memory, c + place * width,
-                                      gates + 4 * place * width, old_c, H)  # fmt: skip
-                else:
-                    zero_bytes(row, 4 * width)
-                    add_rows(gradient, more, held + i * g_stride, H)
-                if kept:
-                    k, old_h = t * N + n, before(h, h0, n, t, T, width, backwards)
-                    keep_inputs(x + place * F * FLOAT, F, old_h, row_of(r, n, width), H,
-                                inputs, kept + k * KEPT_STEP, kept_stride)  # fmt: skip
-                    scatter_row(row, 4 * H, PANEL, dz + k * PANEL_STEP, dz_stride)
-            call_range(product, none, panels, work, 0)
-            if dx:
-                call_range(product, none, panels_x, work + PLAN // 2, 0)
-            for i in range(count):
-                n, gradient = begin + i, g + i * g_stride
-                if dx:
-                    copy_row(gx + i * x_stride, dx + (n * T + t) * F * FLOAT, F)
-                if not lives(mask, n * T + t):
-                    copy_row(held + i * g_stride, gradient, H)
-                elif r:
-                    scale_row(gradient, row_of(r, n, width), gradient, H)
-        for i in range(count):
-            if dh0:
-                copy_row(g + i * g_stride, dh0 + (begin + i) * width, H)
-            if dc0:
-                copy_row(gc + i * g_stride, dc0 + (begin + i) * width, H)
-    restore_denormals(denormals)
+def step_backward(begin, t, job, work):
+    (_, N, T, _, H, rows, backwards, _, _, _, mask, _, a, a_stride, _, _, _, _, dh, g, g_stride,
+     held) = load_gradients(job)  # fmt: skip
+    c, gates, c0, _, _, gc, dclast, dc0 = load_own(job + OWN)
+    width, none = H * FLOAT, begin - begin
+    last, first = (0, T - 1) if backwards else (T - 1, 0)
+    for n in range(begin, min(begin + rows, N)):
+        i, place = n - begin, n * T + t
+        memory, gradient, dz = work + gc + i * g_stride, work + g + i * g_stride, work + a + i * a_stride
+        old, more, kept = before(c, c0, n, t, T, width, backwards), row_of(dh, place, width), work + held + i * g_stride
+        dc = memory if t != last else row_of(dclast, n, width)
+        down = dc0 + n * width if dc0 and t == first else memory
+        if lives(mask, place):
+            step_row_backward(dz, down, gradient, more, dc, c + place * width, gates + 4 * place * width, old, H)
+            if held:
+                zero_bytes(kept, width)
+        else:
+            zero_bytes(dz, 4 * width)
+            add_rows(gradient, none, more, kept, H)
+            scale_row(dc, none, down, H)
 
 
 # -- the protocol ------------------------------------------------------------------------------------------------------
@@ -199,14 +127,12 @@ def forward(h, c, gates, x, W, U, b, h0, c0, mask, r, kind, gate, backwards):
     if not (usual(h, c, gates) and x.size and kind is TANH and gate is SIGMOID):
         reference.forward(h, c, gates, x, W, U, b, h0, c0, mask, r, kind, gate, backwards)
         return
-    N, T, F, H = *x.shape, h.shape[-1]
-    packed, bias = Packed(W, U), padded(b, 4 * H)
-    x, h0, c0, mask, r = straight(x, h0, c0, mask, r)
-    rows, a_stride, z_stride = rows_of_a_task(N, T * (F + H) * 4 * H), row_stride(F + H), row_stride(4 * H)
-    arrays = ints(x=x, h=h, c=c, gates=gates, h0=h0, c0=c0, mask=mask, r=r, bias=bias)
-    products = ints(packed=packed.place(), panel_stride=packed.stride, panels=packed.panels, product=multiply_panels())
-    sizes = ints(N=N, T=T, F=F, H=H, rows=rows, backwards=int(backwards), a_stride=a_stride, z_stride=z_stride)
-    run(forward_tasks(), N, rows, job(FORWARD, arrays | products | sizes), PLAN + block(rows) * (a_stride + z_stride))
+    F, H = x.shape[-1], h.shape[-1]
+    call = Call(x, h, (F + H) * 4 * H, step=step(), h0=h0, mask=mask, r=r, backwards=int(backwards))
+    call.set(c=c, gates=gates, c0=c0)
+    a, z = call.room("a", H + F), call.room("z", 4 * H)
+    call.product(a, Packed(U, W), z, b)
+    call.run(forward_tasks, FIELDS)
 
 
 def backward(
@@ -218,30 +144,21 @@ def backward(
             dx, dW, dU, db, dh0, dc0, dh, dlast, dclast, x, W, U, h, c, gates, h0, c0, mask, r, kind, gate, backwards
         )  # fmt: skip
         return
-    N, T, F, H = *x.shape, h.shape[-1]
-    packed = Packed(U.T)
-    packed_x = packed if dx is None else Packed(W.T)
-    sums = None if dW is None and dU is None and db is None else Gradients(N * T, F + 1 + H, (4 * H, 0, F + 1 + H))
-    x, h0, c0, mask, r, dh, dlast, dclast = straight(x, h0, c0, mask, r, dh, dlast, dclast)
-    rows, a_stride, g_stride, x_stride = (
-        rows_of_a_task(N, T * H * 4 * H),
-        row_stride(4 * H),
-        row_stride(H),
-        row_stride(F),
-    )
-    arrays = ints(x=x, h=h, c=c, gates=gates, h0=h0, c0=c0, mask=mask, r=r, dh=dh, dlast=dlast, dclast=dclast)
-    results = ints(dx=dx, dh0=dh0, dc0=dc0)
-    products = ints(packed=packed.place(), panel_stride=packed.stride, panels=packed.panels, product=multiply_panels())
-    more = ints(packed_x=packed_x.place(), panel_stride_x=packed_x.stride, panels_x=packed_x.panels)
-    sizes = ints(N=N, T=T, F=F, H=H, rows=rows, backwards=int(backwards))
-    strides = ints(a_stride=a_stride, g_stride=g_stride, x_stride=x_stride)
-    kept = {} if sums is None else sums.fields()
-    work = PLAN + block(rows) * (a_stride + 3 * g_stride + x_stride) + row_stride(F + 1 + H)
-    fields = arrays | results | products | more | sizes | strides | kept
-    run(backward_tasks(), N, rows, job(BACKWARD, fields), work)
-    if sums is not None:
-        (C,) = sums.product()
-        give(C, (dW, db, dU), (F, 1, H))
+    F, H = x.shape[-1], h.shape[-1]
+    call = Call(x, h, 4 * H * H, step=step_backward(), h0=h0, mask=mask, r=r, backwards=int(backwards))
+    call.set(c=c, gates=gates, c0=c0, dh=dh, dlast=dlast, dclast=dclast, dx=dx, dh0=dh0, dc0=dc0)
+    a, g, _ = call.room("a", 4 * H), call.room("g", H), call.room("gc", H)
+    call.product(a, Packed(U.T), g)
+    if mask is not None:
+        call.room("held", H)
+    if dx is not None:
+        call.product(a, Packed(W.T), call.room("gx", F))
+    if not (dW is None and dU is None and db is None):
+        call.keep(H + 1 + F, (0, 4 * H, 0, H + 1 + F))
+    call.run(backward_tasks, FIELDS)
+    if call.sums is not None:
+        (C,) = call.sums.product()
+        give(C, (dU, db, dW), (H, 1, F))
 
 
 # -- the step by itself ------------------------------------------------------------------------------------------------

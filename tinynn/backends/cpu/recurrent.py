@@ -1,168 +1,53 @@
-"""What the recurrent rows share: the products of a step, and the weight gradients of all steps.
+"""The loop over the steps that the recurrent rows share; what is done in a step stands in lstm.py, gru.py, rnn.py.
 
 A task is a block of sequences that goes through all steps by itself; threads do not wait for each other in between. A
-step is a product of what lies side by side in the task's scratch, [x_t | h'], with [W; U], packed once per call in the
+step is a product of what lies side by side in the task's scratch, [h' | x_t], with [U; W], packed once per call in the
 order of the micro-kernel; then one pass over the gates, row by row. Backward the same: dz_t with U' and W'.
 
 A row's numbers depend on no other row: every element of a product is one chain over its depth. So the blocks may be cut
 as it suits the threads. Sums over rows, which are the weight gradients, go over all steps at once: backward leaves dz
-and [x | 1 | h'] in panels in the order of the steps, and the tasks of the product are cut by shape.
+and [h' | 1 | x] in panels in the order of the steps, and the tasks of that product are cut by shape.
 """
 
 import numpy as np
 
-from . import memory, tasks, threads
-from .microkernel import load_int, make_load_ints, make_product, store_float, store_int, zero_bytes
-from .packing import pack_panel
-from .plan import FLOAT, HIGH, LANES, LOW, MIDDLE, PANEL
+from . import tasks, threads
+from .microkernel import call_range, load_int, make_load_ints, store_float, store_int, zero_bytes
+from .panels import (
+    KEPT_STEP,
+    PANEL_STEP,
+    PRODUCT_INTS,
+    SERIAL_BELOW,
+    STEP,
+    Gradients,
+    multiply_panels,
+    rounded,
+    scatter_row,
+)
+from .plan import FLOAT, HIGH, LANES, MIDDLE, PANEL
 from .simd import compiled, entry_point
-from .tasks import ENTRY
-from .vectors import flush_denormals, load_part, restore_denormals, store_part
+from .tasks import ENTRY, named
+from .vectors import flush_denormals, load_part, multiply_add, restore_denormals, store_part
 
-STEP, PANEL_STEP = FLOAT * LANES, FLOAT * PANEL
-"""Bytes of a vector, and of a row of a packed panel."""
-KEPT_STEP = FLOAT * HIGH
 BLOCK_ROWS = 32
 """Sequences of a task."""
 SMALL_ROWS = 4
-PIECE = 192
-"""Rows of dz that are added up in registers: a panel of so many, and as many rows of x and h, stay in L1."""
-COLUMN_PANELS = 4
-"""Panels of dz in a task of the weight gradients."""
-SERIAL_BELOW = 300_000
-"""Multiply-adds below which one thread is faster than telling others."""
+PLAN_STEP = 8 * (PRODUCT_INTS + 1)
+PLANS = 4 * PLAN_STEP
+"""Bytes of the lists of products at the beginning of a task's scratch."""
 
-load_pack = make_load_ints(4)
+COMMON = named(
+    "step N T F H rows backwards x h h0 mask r a a_stride product products plans plans_at dh g g_stride held "
+    "dlast dx dh0 gx gx_stride kept_row extra kept kept_stride parts parts_at"
+)
+"""The first fields of every job, a row's own follow. a, g, held, gx and kept_row are offsets in the scratch."""
+OWN = 8 * len(COMMON)
+load_first, load_gradients = make_load_ints(18), make_load_ints(22)
+STRIDES = {"a", "g", "gx", "z", "zn", "zi"}
+"""Places in the scratch whose rows' distance is a field, too."""
+load_common = make_load_ints(len(COMMON))
+load_entry = make_load_ints(PRODUCT_INTS)
 load_piece = make_load_ints(4)
-load_product = make_load_ints(9)
-load_gradients = make_load_ints(9)
-load_task = make_load_ints(4)
-high_wide = make_product(HIGH, 2, rows_adjacent=False)
-middle_wide = make_product(MIDDLE, 2, rows_adjacent=False)
-low_wide = make_product(LOW, 2, rows_adjacent=False)
-adjacent_wide = make_product(HIGH, 2, rows_adjacent=True)
-
-
-def rounded(n: int, unit: int) -> int:
-    return -(-n // unit) * unit
-
-
-def row_stride(n: int) -> int:
-    """Bytes from one row of n numbers to the next in scratch: no power of two, so that rows do not compete for one set
-    of the cache, and with room for whole panels."""
-    return FLOAT * (rounded(n, PANEL) + LANES)
-
-
-def address(array) -> int:
-    return 0 if array is None else array.ctypes.data
-
-
-def ints(**values) -> dict[str, int]:
-    """The fields of a job: an array is its address, None is 0."""
-    return {name: value if isinstance(value, int) else address(value) for name, value in values.items()}
-
-
-def straight(*arrays):
-    """The arrays in rows of C, copied where they must be; bools as int64; None stays."""
-    return [
-        None if a is None else np.ascontiguousarray(a, np.int64 if a.dtype == np.bool_ else a.dtype) for a in arrays
-    ]
-
-
-def padded(b, columns):
-    """A bias with room for whole panels."""
-    if b is None:
-        return None
-    bias = np.zeros(rounded(columns, PANEL), np.float32)
-    bias[:columns] = b
-    return bias
-
-
-def block(rows: int) -> int:
-    """Rows of scratch: whole blocks of registers."""
-    return rounded(rows, MIDDLE)
-
-
-def usual(*arrays) -> bool:
-    """Whether all of the arrays that are there are float32 in rows of C, and not empty."""
-    return all(a is None or (a.dtype == np.float32 and a.size and a.flags.c_contiguous) for a in arrays)
-
-
-# -- weights, packed ---------------------------------------------------------------------------------------------------
-
-
-class Packed:
-    """B of a product: pieces above each other, in panels of PANEL columns, (depth + LANES) rows apart.
-
-    pieces: arrays (depth, columns) of float32, of any strides.
-    """
-
-    def __init__(self, *pieces):
-        columns = pieces[0].shape[1]
-        depth = sum(len(piece) for piece in pieces)
-        self.panels = -(-columns // PANEL)
-        self.stride = (depth + LANES) * PANEL_STEP
-        self.memory = memory.empty((self.panels * self.stride // FLOAT,), np.float32)
-        job = [self.memory.ctypes.data, self.stride, columns, len(pieces)]
-        for piece in pieces:
-            job += [piece.ctypes.data, piece.strides[0], piece.strides[1], len(piece)]
-        tasks.run(pack_tasks(), self.panels, np.array(job), 0, serial=depth * columns < SERIAL_BELOW)
-
-    def place(self, row: int = 0) -> int:
-        """The address of a row of the first panel."""
-        return self.memory.ctypes.data + row * PANEL_STEP
-
-
-@entry_point(ENTRY)
-def pack_tasks(first, last, job, work):
-    """Panels first .. last-1."""
-    target, stride, columns, pieces = load_pack(job)
-    for panel in range(first, last):
-        place = target + panel * stride
-        for i in range(pieces):  # in order: a transposed piece may write beyond its end, where the next one begins
-            source, row, column, depth = load_piece(job + 8 * (4 + 4 * i))
-            pack_panel(source + panel * PANEL * column, row, column, depth, min(PANEL, columns - panel * PANEL),
-                       np.int64(PANEL), place)  # fmt: skip
-            place += depth * PANEL_STEP
-
-
-# -- the product of a step ---------------------------------------------------------------------------------------------
-
-
-@compiled()
-def write_product(plan, a, a_stride, b, b_stride, depth, c, c_stride, bias, rows):
-    """The list that `multiply_panels` reads, at the address `plan`."""
-    store_int(a, plan)
-    store_int(a_stride, plan + 8)
-    store_int(b, plan + 16)
-    store_int(b_stride, plan + 24)
-    store_int(depth, plan + 32)
-    store_int(c, plan + 40)
-    store_int(c_stride, plan + 48)
-    store_int(bias, plan + 56)
-    store_int(rows, plan + 64)
-
-
-@entry_point(ENTRY)
-def multiply_panels(first, last, plan, work):
-    """Panels first .. last-1 of C = A B + bias; rows that fill up a block of registers are scratch, too."""
-    a, a_stride, b, b_stride, depth, c, c_stride, bias, rows = load_product(plan)
-    none, step = np.int64(0), np.int64(PANEL_STEP)
-    for panel in range(first, last):
-        column = b + panel * b_stride
-        target, addend = c + panel * PANEL_STEP, bias + panel * PANEL_STEP if bias else none
-        i = 0
-        while i < rows:
-            row, place = a + i * a_stride, target + i * c_stride
-            if rows - i >= HIGH:
-                high_wide(row, a_stride, column, step, depth, place, c_stride, addend, none)
-                i += HIGH
-            elif rows - i > LOW:
-                middle_wide(row, a_stride, column, step, depth, place, c_stride, addend, none)
-                i += MIDDLE
-            else:
-                low_wide(row, a_stride, column, step, depth, place, c_stride, addend, none)
-                i += LOW
 
 
 # -- rows --------------------------------------------------------------------------------------------------------------
@@ -189,14 +74,19 @@ def scale_row(source, factor, target, count):
 
 
 @compiled()
-def add_rows(x, y, target, count):
-    """target = x + y; y, an address, may be 0 for zeros."""
+def add_rows(x, factor, y, target, count):
+    """target = x factor + y; factor 0, an address, is 1, and y 0 is a row of zeros."""
     if y == 0:
-        copy_row(x, target, count)
+        scale_row(x, factor, target, count)
     else:
         for p in range(0, FLOAT * count, STEP):
             lanes = count - p // FLOAT
-            store_part(load_part(x + p, lanes) + load_part(y + p, lanes), target + p, lanes)
+            v, w = load_part(x + p, lanes), load_part(y + p, lanes)
+            if factor:
+                w = multiply_add(v, load_part(factor + p, lanes), w)
+            else:
+                w = v + w
+            store_part(w, target + p, lanes)
 
 
 @compiled()
@@ -221,71 +111,186 @@ def lives(mask, place):
 
 
 @compiled()
-def keep_inputs(x, F, h, factor, H, row, target, stride):
-    """[x | 1 | factor h] is put together at the address `row` and goes to its place in the panels of A."""
-    copy_row(x, row, F)
-    store_float(np.float32(1), row + F * FLOAT)
-    scale_row(h, factor, row + (F + 1) * FLOAT, H)
-    scatter_row(row, F + 1 + H, np.int64(HIGH), target, stride)
+def write_products(job, count, rows, work):
+    """The lists that `multiply_panels` reads; in the job's, A and C are offsets in the scratch."""
+    for p in range(count):
+        a, a_stride, b, b_stride, depth, c, c_stride, bias, panels = load_entry(job + p * 8 * PRODUCT_INTS)
+        fields = work + a, a_stride, b, b_stride, depth, work + c, c_stride, bias, rows, panels
+        for i in range(len(fields)):
+            store_int(fields[i], work + p * PLAN_STEP + 8 * i)
 
 
 @compiled()
-def scatter_row(source, count, width, target, stride):
-    """A row's numbers, `width` to each panel; the row of the first is at `target`."""
-    step = FLOAT * width
-    for _ in range(0, count, width):
-        for p in range(0, step, STEP):
-            store_part(load_part(source + p, width - p // FLOAT), target + p, width - p // FLOAT)
-        source += step
-        target += stride
+def multiply(product, p, work):
+    """Product p of the step."""
+    plan = work + p * PLAN_STEP
+    call_range(product, np.int64(0), load_int(plan + 8 * PRODUCT_INTS), plan, work)
 
 
-# -- weight gradients --------------------------------------------------------------------------------------------------
+# -- all steps of some rows --------------------------------------------------------------------------------------------
 
 
-class Gradients:
-    """C = A' D over all steps: A (K, M) = [x | 1 | h'] in panels of HIGH, D (K, G) = dz in panels of PANEL columns.
+@entry_point(ENTRY)
+def forward_tasks(first, last, job, work):
+    """Tasks first .. last-1, each of `rows` sequences. A is [h' | x_t | ...]; step(begin, t, job, work) makes h_t."""
+    (step, N, T, F, H, rows, backwards, x, h, h0, mask, r, a, a_stride, product, products, plans,
+     plans_at) = load_first(job)  # fmt: skip
+    denormals = flush_denormals()
+    width, none, a = H * FLOAT, np.int64(0), work + a
+    for begin in range(first * rows, min(last * rows, N), rows):
+        count = min(rows, N - begin)
+        write_products(job + plans_at, plans, count, work)
+        for i in range(count):
+            scale_row(row_of(h0, begin + i, width), row_of(r, begin + i, width), a + i * a_stride, H)
+        for s in range(T):
+            t = T - 1 - s if backwards else s
+            for i in range(count):
+                copy_row(x + ((begin + i) * T + t) * F * FLOAT, a + i * a_stride + width, F)
+            for p in range(products):
+                multiply(product, p, work)
+            call_range(step, begin, t, job, work)
+            for i in range(count):
+                n = begin + i
+                place = n * T + t
+                if not lives(mask, place):
+                    scale_row(before(h, h0, n, t, T, width, backwards), none, h + place * width, H)
+                scale_row(h + place * width, row_of(r, n, width), a + i * a_stride, H)
+    restore_denormals(denormals)
 
-    K = T N rows in the order of the steps. parts: for each run of columns of D, their number, and the first and last
-    row of C wanted of it; a run begins at a panel of its own.
-    """
 
-    def __init__(self, K, M, *parts):
-        self.K, self.M = K, M
-        self.row_panels = -(-M // HIGH)
-        self.row_stride = rounded(K * HIGH * FLOAT, 64) + 64 * 5
-        self.parts, self.starts, panels = parts, [], 0
-        for columns, _, _ in parts:
-            self.starts.append(panels)
-            panels += -(-columns // PANEL)
-        self.panels = panels
-        self.column_stride = K * PANEL_STEP + 64 * 5
-        self.rows_memory = memory.empty((self.row_panels * self.row_stride // FLOAT + LANES,), np.float32)
-        self.rows_place = address(self.rows_memory)
-        self.columns = memory.empty((panels * self.column_stride // FLOAT,), np.float32)
+@compiled()
+def keep_inputs(h, factor, x, extra, H, F, row, target, stride):
+    """[factor h | 1 | x | extra] is put together at the address `row` and goes to its place in the panels of A."""
+    scale_row(h, factor, row, H)
+    store_float(np.float32(1), row + H * FLOAT)
+    copy_row(x, row + (H + 1) * FLOAT, F)
+    count = H + 1 + F
+    if extra:
+        copy_row(extra, row + count * FLOAT, H)
+        count += H
+    scatter_row(row, count, np.int64(HIGH), target, stride)
 
-    def place(self, part: int) -> int:
-        """The address of a part's first panel."""
-        return self.columns.ctypes.data + self.starts[part] * self.column_stride
 
-    def fields(self) -> dict[str, int]:
-        """For the job of the tasks that fill the panels; dz is the first part's."""
-        return ints(kept=self.rows_place, kept_stride=self.row_stride, dz=self.place(0), dz_stride=self.column_stride)
+@entry_point(ENTRY)
+def backward_tasks(first, last, job, work):
+    """The same back. step(begin, t, job, work) makes dz_t of g, the gradient of h_t, and dh; dz_t in the scratch is A
+    of the products that make the next g and dx, and goes where the weight gradients are made of it."""
+    (step, N, T, F, H, rows, backwards, x, h, h0, mask, r, a, a_stride, product, _, plans, plans_at, _, g, g_stride,
+     held, dlast, dx, dh0, gx, gx_stride, kept_row, extra, kept, kept_stride, parts,
+     parts_at) = load_common(job)  # fmt: skip
+    denormals = flush_denormals()
+    width, none, a, g, gx = H * FLOAT, np.int64(0), work + a, work + g, work + gx
+    for begin in range(first * rows, min(last * rows, N), rows):
+        count = min(rows, N - begin)
+        write_products(job + plans_at, plans, count, work)
+        for i in range(count):
+            scale_row(row_of(dlast, begin + i, width), none, g + i * g_stride, H)
+        for s in range(T):
+            t = s if backwards else T - 1 - s
+            call_range(step, begin, t, job, work)
+            if kept:
+                for i in range(count):
+                    n, k = begin + i, t * N + begin + i
+                    old = before(h, h0, n, t, T, width, backwards)
+                    keep_inputs(old, row_of(r, n, width), x + (n * T + t) * F * FLOAT,
+                                row_of(extra, n * T + t, width), H, F, work + kept_row,
+                                kept + k * KEPT_STEP, kept_stride)  # fmt: skip
+                    for p in range(parts):
+                        offset, columns, place, stride = load_piece(job + parts_at + 32 * p)
+                        scatter_row(a + i * a_stride + offset, columns, np.int64(PANEL), place + k * PANEL_STEP, stride)
+            multiply(product, np.int64(0), work)
+            if dx:
+                multiply(product, np.int64(1), work)
+            for i in range(count):
+                n, gradient = begin + i, g + i * g_stride
+                if dx:
+                    copy_row(gx + i * gx_stride, dx + (n * T + t) * F * FLOAT, F)
+                if held or r:
+                    more = work + held + i * g_stride if held else none
+                    add_rows(gradient, row_of(r, n, width), more, gradient, H)
+        if dh0:
+            for i in range(count):
+                copy_row(g + i * g_stride, dh0 + (begin + i) * width, H)
+    restore_denormals(denormals)
 
-    def product(self) -> list[np.ndarray]:
-        """C of every part, (M, columns)."""
-        C = memory.empty((self.row_panels * HIGH, self.panels * PANEL), np.float32)
-        work = []
-        for (columns, low, high), start in zip(self.parts, self.starts, strict=True):
-            end = start + -(-columns // PANEL)
-            for panel in range(start, end, COLUMN_PANELS):
-                work += [panel, min(panel + COLUMN_PANELS, end), low // HIGH, -(-high // HIGH)]
-        count = len(work) // 4
-        job = [self.rows_place, self.row_stride, address(self.columns), self.column_stride, self.K,
-               address(C), C.strides[0], 0, 0]  # fmt: skip
-        small = self.K * C.size < SERIAL_BELOW
-        tasks.run(gradient_tasks(), count, np.array(job + work), 0, small)
-        return [C[: self.M, s * PANEL : s * PANEL + p[0]] for s, p in zip(self.starts, self.parts, strict=True)]
+
+# -- calls -------------------------------------------------------------------------------------------------------------
+
+
+def row_stride(n: int) -> int:
+    """Bytes from one row of n numbers to the next in scratch: with room for whole panels, and no power of two, so that
+    rows do not compete for one set of the cache."""
+    return FLOAT * (rounded(n, PANEL) + LANES)
+
+
+def usual(*arrays) -> bool:
+    """Whether all of the arrays that are there are float32 in rows of C, and not empty."""
+    return all(a is None or (a.dtype == np.float32 and a.size and a.flags.c_contiguous) for a in arrays)
+
+
+def padded(b, columns):
+    """A bias with room for whole panels."""
+    if b is None:
+        return None
+    bias = np.zeros(rounded(columns, PANEL), np.float32)
+    bias[:columns] = b
+    return bias
+
+
+class Call:
+    """One call of the tasks: the job's numbers, the products of a step, and what scratch a task has."""
+
+    def __init__(self, x, h, work, **values):
+        """work: multiply-adds of a step of one sequence; values: fields of the job, see `set`."""
+        N, T, F, H = *x.shape, h.shape[-1]
+        self.N, self.rows, self.scratch = N, rows_of_a_task(N, T * work), PLANS
+        self.values, self.alive, self.products, self.parts = {}, [], [], []
+        self.sums = None
+        self.set(x=x, h=h, N=N, T=T, F=F, H=H, rows=self.rows, product=multiply_panels(), **values)
+
+    def set(self, **values):
+        """An array is its address, and stays alive; bools become int64; None is 0."""
+        for name, value in values.items():
+            if isinstance(value, np.ndarray):
+                value = np.ascontiguousarray(value, np.int64 if value.dtype == np.bool_ else value.dtype)
+                self.alive.append(value)
+                value = value.ctypes.data
+            self.values[name] = 0 if value is None else value
+
+    def room(self, name, n, rows=None):
+        """Scratch for rows of n numbers, the field `name`: its offset and the stride of rows, a field where wanted."""
+        place, stride = self.scratch, row_stride(n)
+        self.values[name] = place
+        if name in STRIDES:
+            self.values[name + "_stride"] = stride
+        self.scratch += stride * rounded(rows or self.rows, MIDDLE)
+        return place, stride
+
+    def product(self, a, packed, c, bias=None):
+        """A product of the step, C = A B + bias; a and c: (offset, stride) in the scratch."""
+        place = 0
+        if bias is not None:
+            bias = padded(bias, packed.columns)
+            place = bias.ctypes.data
+        self.alive += [packed, bias]
+        self.products.append([*a, packed.place, packed.stride, packed.depth, *c, place, packed.panels])
+
+    def keep(self, M, *parts):
+        """The weight gradients are wanted; parts as in `Gradients`, each behind its offset in a row of A."""
+        self.sums = Gradients(self.N * self.values["T"], M, *[part[1:] for part in parts])
+        self.room("kept_row", M, 1)
+        self.set(kept=self.sums.rows, kept_stride=self.sums.row_stride)
+        stride = self.sums.column_stride
+        self.parts = [[part[0], part[1], self.sums.place(i), stride] for i, part in enumerate(parts)]
+
+    def run(self, tasks_of, fields):
+        """Do the tasks. fields: all names of the job, COMMON first."""
+        values = {"products": len(self.products)} | self.values
+        values["plans"], values["parts"], values["plans_at"] = len(self.products), len(self.parts), 8 * len(fields)
+        values["parts_at"] = values["plans_at"] + 8 * PRODUCT_INTS * len(self.products)
+        lists = [number for entry in (*self.products, *self.parts) for number in entry]
+        job = np.concatenate([tasks.job(fields, values), np.array(lists, np.int64)])
+        tasks.run(tasks_of(), -(-self.N // self.rows), job, self.scratch, threads.get_num_threads() == 1)
 
 
 def give(C, targets, heights) -> None:
@@ -293,30 +298,8 @@ def give(C, targets, heights) -> None:
     row = 0
     for target, height in zip(targets, heights, strict=True):
         if target is not None:
-            target.reshape(height, -1)[...] = C[row : row + height]
+            target[...] = C[row : row + height].reshape(target.shape)
         row += height
-
-
-@entry_point(ENTRY)
-def gradient_tasks(first, last, job, work):
-    """Some panels of C, all of K in order."""
-    rows, row_stride, columns, column_stride, K, c, c_stride, _, _ = load_gradients(job)
-    denormals = flush_denormals()
-    a_step, b_step, none = np.int64(HIGH * FLOAT), np.int64(PANEL_STEP), np.int64(0)
-    for task in range(first, last):
-        panel_begin, panel_end, begin, end = load_task(job + 8 * (9 + 4 * task))
-        for k in range(0, K, PIECE):
-            depth = min(PIECE, K - k)
-            for panel in range(panel_begin, panel_end):
-                b = columns + panel * column_stride + k * PANEL_STEP
-                for i in range(begin, end):
-                    place = c + i * HIGH * c_stride + panel * PANEL_STEP
-                    adjacent_wide(rows + i * row_stride + k * a_step, a_step, b, b_step, depth, place, c_stride,
-                                  place if k else none, c_stride)  # fmt: skip
-    restore_denormals(denormals)
-
-
-# -- calls -------------------------------------------------------------------------------------------------------------
 
 
 def rows_of_a_task(N: int, work: int) -> int:
@@ -324,8 +307,3 @@ def rows_of_a_task(N: int, work: int) -> int:
     if threads.get_num_threads() == 1 or N * work < SERIAL_BELOW:
         return BLOCK_ROWS
     return min(BLOCK_ROWS, max(SMALL_ROWS, rounded(-(-N // 2), 4)))
-
-
-def run(function, N, rows, job, work_bytes) -> None:
-    """The tasks of N sequences, `rows` in each."""
-    tasks.run(function, -(-N // rows), job, work_bytes, threads.get_num_threads() == 1)

@@ -72,7 +72,8 @@ BLOCK = BLOCKS[WIDTH]
 
 GENERATORS = (
     *("simd.py", "microkernel.py", "vectors.py", "images.py"),
-    *("plan.py", "packing.py", "sums.py", "tasks.py", "moments.py", "channels.py", "sigmoids.py", "recurrent.py"),
+    *("plan.py", "packing.py", "sums.py", "tasks.py", "moments.py", "channels.py", "sigmoids.py"),
+    *("panels.py", "recurrent.py"),
     "../../activation.py",
 )
 """Files whose functions or constants are compiled into the kernels of other files."""
