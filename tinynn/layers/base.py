@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinynn import ops
 from tinynn.config import config_of, refuse_unknown_arguments
 from tinynn.graph import Graph
 from tinynn.parameter import Buffer, Parameter, Variable
@@ -162,15 +163,18 @@ class Layer:
     def call_with(self, x: Any, first: Tensor, training: bool | None, mask: Any, options: dict[str, Any]) -> Any:
         """A call in another mode than the graph's, or with a mask from the caller's hand."""
         graph = first.graph
-        modes = graph.training, first.mask
+        mode = graph.training
+        if mask is not None:  # of this call's tensor, not of the caller's
+            given = checked_mask(mask, first, self)
+            seen = ops.reshape(first, first.shape)
+            seen.mask = given
+            x = seen if x is first else [seen, *x[1:]]
         if training is not None:
             graph.training = bool(training)
-        if mask is not None:
-            first.mask = checked_mask(mask, first, self)
         try:
             return self(x, **options)
         finally:
-            graph.training, first.mask = modes
+            graph.training = mode
 
     def carry_mask(self, x: Any, y: Any) -> None:
         """Give the output the mask of the inputs, unless ``forward`` gave it one of its own."""

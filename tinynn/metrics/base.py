@@ -163,6 +163,17 @@ class LossMetric(MeanMetric):
         self.loss = loss
         super().__init__(name or loss.name, dtype)
 
+    def update_state(self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None) -> None:
+        """Rows with one weight each; under weights of positions, such as a mask (N, T), the positions are the rows."""
+        t, x = array_of(y_true), array_of(y_pred)
+        w = None if sample_weight is None else array_of(sample_weight)
+        if w is not None and 1 < w.ndim < x.ndim and w.shape == x.shape[: w.ndim]:
+            same_rows(t, x, self.name)
+            t = self.loss.fit(t, tuple(x.shape[1:]), "y_true")
+            t, x = (a.reshape(w.size, *a.shape[w.ndim :]) for a in (t, x))
+            w = w.reshape(w.size)
+        super().update_state(t, x, w)
+
     def values(self, t: Array, x: Array) -> Array:
         same_rows(t, x, self.name)
         t = self.loss.fit(t, tuple(x.shape[1:]), "y_true")
