@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinynn.backends import host
+from tinynn.config import constructor_arguments
 from tinynn.data import Arrays
 from tinynn.data.arrays import Rows, fetch
 from tinynn.graph import Graph
@@ -53,9 +54,14 @@ class Meter:
         if not own:
             self.metrics = [copy.copy(metric) for metric in self.metrics]
         self.weighted_from = model.compiled.weighted_from  # type: ignore[union-attr]
+        self.backend = model.backend
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all batches."""
         for metric in self.metrics:
             metric.reset_state()
-        self.total = model.backend.full((), 0.0, "float64")
+        self.total = self.backend.full((), 0.0, "float64")
         self.count = 0
 
     def add(self, loss: Array, rows: int, y: Array, prediction: Tensor, weights: Array | None) -> None:
@@ -81,3 +87,24 @@ class Meter:
             value = metric.result()
             result[metric.name] = float(value) if np.ndim(value) == 0 else value
         return result
+
+    def state(self) -> tuple[list[Any], dict[str, np.ndarray]]:
+        """What has gathered, as a record and arrays, so that an epoch can be taken up in its middle."""
+        record: list[Any] = [self.count]
+        arrays = {"total": np.array(host(self.total))}
+        for i, metric in enumerate(self.metrics):
+            kept = {k: v for k, v in vars(metric).items() if k not in constructor_arguments(type(metric))}
+            held = {k: v for k, v in kept.items() if hasattr(v, "dtype")}
+            arrays |= {f"{i}/{k}": np.array(host(v)) for k, v in held.items()}
+            record.append({k: v for k, v in kept.items() if v is None or isinstance(v, (int, float))})
+        return record, arrays
+
+    def restore(self, record: list[Any], arrays: dict[str, np.ndarray]) -> None:
+        """Take up what ``state`` gave."""
+        self.count = record[0]
+        self.total[...] = self.backend.asarray(arrays["total"], "float64")
+        for i, (metric, numbers) in enumerate(zip(self.metrics, record[1:], strict=True)):
+            vars(metric).update(numbers)
+            for name, array in arrays.items():
+                if name.startswith(f"{i}/"):
+                    setattr(metric, name.removeprefix(f"{i}/"), self.backend.asarray(array, array.dtype))

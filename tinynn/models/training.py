@@ -56,10 +56,13 @@ def fit(model: Model, x: ArrayLike, y: ArrayLike, options: door.FitOptions) -> H
         size = options.validation_batch_size or batch_size
         validation = Evaluation(model, held_out, size, options.validation_steps)
     run = Run(model, data, batch_size, steps, options.shuffle, progress, callbacks)
+    run.number = initial_epoch
     callbacks.call("on_train_begin", {})
+    callbacks.call("on_resume", run)
     logs: Logs = {}
     try:
-        for epoch in range(initial_epoch, epochs):
+        for epoch in range(run.number, epochs):
+            run.number = epoch
             if progress is not None:
                 progress.begin(epoch)
             callbacks.call("on_epoch_begin", epoch, {})
@@ -79,7 +82,12 @@ def fit(model: Model, x: ArrayLike, y: ArrayLike, options: door.FitOptions) -> H
 
 
 class Run:
-    """What stays the same from epoch to epoch of one ``fit``."""
+    """One ``fit``: what stays the same from epoch to epoch, and how far it has come.
+
+    number, batch: the epoch, counted from 0, and the batches of it that are done
+    order_number:  which order of the rows this epoch has; None before it has begun
+    meter:         the running means of this epoch
+    """
 
     def __init__(
         self,
@@ -97,15 +105,21 @@ class Run:
         self.graph = model.graph(training=True, fuse=True)
         self.graph.updates = []
         self.optimizer = model.compiled.optimizer  # type: ignore[union-attr]
+        self.number = self.batch = 0
+        self.order_number: int | None = None
+        self.meter = Meter(model)
 
     @quiet
     def epoch(self) -> Logs:
-        """One pass over the data; the means of loss and metrics over its batches."""
-        model, callbacks, progress = self.model, self.callbacks, self.progress
-        order = self.order()
-        meter = Meter(model)
+        """One pass over the data, or the rest of one; the means of loss and metrics over its batches."""
+        model, callbacks, progress, meter = self.model, self.callbacks, self.progress, self.meter
+        if self.order_number is None:
+            self.order_number = model.shuffles
+            model.shuffles += 1
+            meter.reset()
+        order = self.order(self.order_number)
         self.optimizer.state[State.FIRST_SKIPPED] = -1
-        seen = 0.0
+        seen, begin = 0.0, self.batch
         start, first_step = host(self.optimizer.state).copy(), model.stream.step.copy()  # type: ignore[union-attr]
         before, after = callbacks.hooks("on_train_batch_begin"), callbacks.hooks("on_train_batch_end")
         total = len(self.data)
@@ -116,18 +130,19 @@ class Run:
             state = host(self.optimizer.state)
             if state[State.SKIPPED] - start[State.SKIPPED] > seen:
                 seen = float(state[State.SKIPPED] - start[State.SKIPPED])
-                batch = int(state[State.FIRST_SKIPPED] - start[State.CALLS])
-                rows = rows_of(order, batch, self.batch_size, total)
+                steps = int(state[State.FIRST_SKIPPED] - start[State.CALLS])
+                rows = rows_of(order, begin + steps, self.batch_size, total)
                 rate = float(state[State.LEARNING_RATE])
-                error = not_finite_error(model, self.feed, rows, batch, first_step + np.uint32(batch), rate)
+                error = not_finite_error(model, self.feed, rows, begin + steps, first_step + np.uint32(steps), rate)
                 if not callbacks.hooks("on_not_finite"):
                     raise error
-                callbacks.call("on_not_finite", batch, error)
+                callbacks.call("on_not_finite", begin + steps, error)
 
-        for batch in range(self.steps):
+        for batch in range(begin, self.steps):
             for hook in before:
                 hook(batch, {})
             self.step(rows_of(order, batch, self.batch_size, total), meter)
+            self.batch = batch + 1
             if after:
                 check()
                 logs = meter.logs()
@@ -139,12 +154,11 @@ class Run:
             if model.stop_training:
                 break
         check()
+        self.batch, self.order_number = 0, None
         return meter.logs()
 
-    def order(self) -> np.ndarray | None:
-        """The order of the rows in this epoch."""
-        number = self.model.shuffles
-        self.model.shuffles += 1
+    def order(self, number: int) -> np.ndarray | None:
+        """The order of the rows of that number; None as they lie."""
         if not self.shuffle:
             return None
         return self.model.stream.generator("shuffle", number).permutation(len(self.data))  # type: ignore[union-attr]

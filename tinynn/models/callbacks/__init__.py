@@ -4,11 +4,13 @@ from typing import TYPE_CHECKING
 
 from tinynn.errors import no_attribute
 from tinynn.models.callbacks.base import Callback, CallbackList, History, LambdaCallback, Logs, listed
+from tinynn.models.callbacks.checkpoints import BackupAndRestore, ModelCheckpoint
 from tinynn.models.callbacks.logs import CSVLogger, TensorBoard
 from tinynn.models.callbacks.rates import LearningRateScheduler, ReduceLROnPlateau
 from tinynn.models.callbacks.stopping import EarlyStopping, TerminateOnNaN
 
 __all__ = [
+    "BackupAndRestore",
     "CSVLogger",
     "Callback",
     "CallbackList",
@@ -17,6 +19,7 @@ __all__ = [
     "LambdaCallback",
     "LearningRateScheduler",
     "Logs",
+    "ModelCheckpoint",
     "ReduceLROnPlateau",
     "TensorBoard",
     "TerminateOnNaN",

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from tinynn.models.model import Model
+    from tinynn.models.training import Run
 
 Logs = dict[str, float]
 OLDER = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_batch_end"}
@@ -24,6 +27,13 @@ class Callback:
     model: Model
     params: dict[str, Any]
 
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """What a run that is taken up again has to know: (what JSON can hold, arrays)."""
+        return {}, {}
+
+    def restore(self, record: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Take up what ``state`` gave."""
+
     def set_model(self, model: Model) -> None:
         self.model = model
 
@@ -31,6 +41,9 @@ class Callback:
         self.params = params
 
     def on_train_begin(self, logs: Logs | None = None) -> None: ...
+    def on_resume(self, run: Run) -> None:
+        """After ``on_train_begin`` of all: where a run that was stopped before is taken up."""
+
     def on_train_end(self, logs: Logs | None = None) -> None: ...
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None: ...
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None: ...

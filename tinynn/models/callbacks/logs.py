@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
@@ -17,42 +17,40 @@ class CSVLogger(Callback):
 
     filename:  where; its folder must exist
     separator: between the columns
-    append:    go on in a file that is there, as a run that is resumed does; else it is written anew
+    append:    go on in a file that is there, as a run with BackupAndRestore shall; else it is written anew
     """
 
     def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False):
         self.filename, self.separator, self.append = Path(filename), separator, append
-        self.file: TextIO | None = None
         self.keys: list[str] = []
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        goes_on = self.append and self.filename.exists() and self.filename.stat().st_size > 0
-        if goes_on:
+        self.keys = []
+        if self.append and self.filename.exists() and self.filename.stat().st_size > 0:
             with open(self.filename, newline="", encoding="utf-8") as file:
                 self.keys = next(csv.reader(file, delimiter=self.separator))[1:]
         else:
-            self.keys = []
-        # Open until training ends.
-        self.file = self.filename.open("a" if goes_on else "w", newline="", encoding="utf-8")
+            self.filename.write_text("", encoding="utf-8")
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        assert self.file is not None
         logs, first = logs or {}, not self.keys
         if first:
-            self.keys = sorted(logs)
-            validated = [f"val_{key}" for key in self.keys if f"val_{key}" not in self.keys]
-            if not any(key.startswith("val_") for key in self.keys):
-                self.keys += [key for key in validated if key in logs]
-        writer = csv.writer(self.file, delimiter=self.separator, lineterminator="\n")
-        if first:
-            writer.writerow(["epoch", *self.keys])
-        writer.writerow([epoch, *(shown(logs.get(key, "NA")) for key in self.keys)])
-        self.file.flush()
+            own = sorted(name for name in logs if not name.startswith("val_"))
+            self.keys = own + [f"val_{name}" for name in own if f"val_{name}" in logs]
+        with open(self.filename, "a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, delimiter=self.separator, lineterminator="\n")
+            if first:
+                writer.writerow(["epoch", *self.keys])
+            writer.writerow([epoch, *(shown(logs.get(key, "NA")) for key in self.keys)])
 
-    def on_train_end(self, logs: Logs | None = None) -> None:
-        if self.file is not None:
-            self.file.close()
-            self.file = None
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {"size": self.filename.stat().st_size, "keys": self.keys}, {}
+
+    def restore(self, record: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Lines of epochs that are now done once more go away."""
+        if self.append and self.filename.stat().st_size >= record["size"]:
+            os.truncate(self.filename, record["size"])
+            self.keys = record["keys"]
 
 
 def shown(value: Any) -> Any:

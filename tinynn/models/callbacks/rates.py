@@ -23,8 +23,21 @@ class LearningRateScheduler(Callback):
         if not callable(schedule):
             raise TypeError(f"LearningRateScheduler expects a function (epoch, rate), got {schedule!r}")
         self.schedule, self.verbose = schedule, verbose
+        self.epoch: int | None = None
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.epoch = None
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {"epoch": self.epoch}, {}
+
+    def restore(self, record: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        vars(self).update(record)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        if epoch == self.epoch:  # taken up in its middle: the rate may follow from the one before
+            return
+        self.epoch = epoch
         arguments = (epoch, float(self.model.optimizer.learning_rate))
         rate: Any = self.schedule(*arguments[: accepted(self.schedule)])
         if not isinstance(rate, (int, float, np.number)) or isinstance(rate, bool):
@@ -80,6 +93,12 @@ class ReduceLROnPlateau(Callback):
         """Forget an earlier ``fit``."""
         self.wait = self.cooling = 0
         self.best: float | None = None
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {"wait": self.wait, "cooling": self.cooling, "best": self.best}, {}
+
+    def restore(self, record: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        vars(self).update(record)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         optimizer = self.model.optimizer

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tinynn.models.callbacks.base import Callback, Logs
 from tinynn.models.callbacks.monitor import Monitor
 
@@ -62,6 +64,14 @@ class EarlyStopping(Callback):
         if self.wait >= self.patience and epoch > 0:
             self.stopped_epoch = epoch
             self.model.stop_training = True
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        weights = {str(i): w for i, w in enumerate(self.best_weights or [])}
+        return {"wait": self.wait, "best": self.best, "best_epoch": self.best_epoch}, weights
+
+    def restore(self, record: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        vars(self).update(record)
+        self.best_weights = [arrays[str(i)] for i in range(len(arrays))] or None
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         if self.stopped_epoch and self.verbose:
