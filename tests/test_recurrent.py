@@ -639,6 +639,21 @@ def test_initial_states_come_as_symbols_tensors_and_arrays() -> None:
     np.testing.assert_array_equal(np.concatenate(steps, axis=1), by_hand)
 
 
+def test_results_of_a_layer_pass_the_gradient_check() -> None:
+    for kind in KINDS:
+        gradcheck.check(made(kind, 2, return_state=True, return_sequences=True), numbers(2, 3, F), verbose=0)
+
+
+def test_a_layer_of_several_results_is_named_when_it_is_not_finite() -> None:
+    symbol = Input(batch_shape=(N, T, F))
+    _, h, c = L.LSTM(H, return_state=True)(symbol)
+    model = Model(symbol, L.Dense(1)(L.concatenate([h, c])))
+    model.compile("sgd", "mse")
+    model.set_weights([np.full_like(w, np.nan) if w.shape == (H, 4 * H) else w for w in model.get_weights()])
+    with pytest.raises(ValueError, match="layer 'lstm' is the first whose output is not finite"):
+        model.fit(numbers(N, T, F), numbers(N, 1), verbose=0)
+
+
 def test_encoder_and_decoder_pass_the_gradient_check() -> None:
     encoder, decoder = L.GRU(3, return_state=True), L.GRU(3)
 
@@ -792,6 +807,8 @@ def test_bad_arguments_are_named() -> None:
         L.LSTM(3, dropout=1.0)
     with pytest.raises(TypeError, match="return_sequence.*return_sequences"):
         L.LSTM(3, return_sequence=True)
+    with pytest.raises(TypeError, match="'inner_activation': since Keras 2 it is called 'recurrent_activation'"):
+        L.LSTM(3, inner_activation="hard_sigmoid")
     with pytest.raises(TypeError, match="GRU has no argument 'unit_forget_bias'"):
         L.GRU(3, unit_forget_bias=True)
 

@@ -41,13 +41,18 @@ def plain(value: Any) -> Any:
 
 KERAS_1 = {
     "W_constraint": "kernel_constraint",
+    "U_regularizer": "recurrent_regularizer",
     "W_regularizer": "kernel_regularizer",
     "b_constraint": "bias_constraint",
     "b_regularizer": "bias_regularizer",
     "bias": "use_bias",
     "border_mode": "padding",
     "dim_ordering": "data_format",
+    "dropout_U": "recurrent_dropout",
+    "dropout_W": "dropout",
     "init": "kernel_initializer",
+    "inner_activation": "recurrent_activation",
+    "inner_init": "recurrent_initializer",
     "input": "inputs",
     "nb_col": "kernel_size",
     "nb_filter": "filters",

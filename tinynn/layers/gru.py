@@ -111,6 +111,7 @@ class GRU(GRUUnit, Recurrent):
 
     reset_after: True as above, one product for all gates, with two biases; False: (r h_{t-1}) U_n, as in the paper
     units, use_bias, dropout, ...:       see ``Unit``
+    use_cudnn:        understood and not needed
     return_sequences, return_state, ...: see ``Recurrent``
 
     Parameters: ``kernel`` (F, 3 units), ``recurrent_kernel`` (units, 3 units), ``bias`` (2, 3 units), without
@@ -124,6 +125,9 @@ class GRU(GRUUnit, Recurrent):
         activation: Any = "tanh",
         recurrent_activation: Any = "sigmoid",
         use_bias: bool = True,
+        *,
+        use_cudnn: Any = "auto",
         **base: Any,
     ):
         super().__init__(units, activation, recurrent_activation, use_bias, **base)
+        self.use_cudnn = use_cudnn

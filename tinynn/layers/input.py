@@ -12,6 +12,7 @@ def Input(
     batch_size: int | None = None,
     dtype: str | None = None,
     *,
+    batch_shape: Sequence[int | None] | None = None,
     name: str | None = None,
 ) -> Symbol:
     """The shape of a model's input, without the batch axis: for ``Model(inputs, outputs)`` and ``Sequential([...])``.
@@ -19,7 +20,10 @@ def Input(
     shape:      sizes of a row, None for an open axis; () for a single number
     batch_size: understood and not needed: any batch size will do
     dtype:      what the model's door converts inputs to, None for the compute dtype
+    batch_shape: (batch_size, *shape), as Keras 3 writes it for stateful layers
     """
+    if shape is None and isinstance(batch_shape, (list, tuple)) and batch_shape:
+        shape = tuple(batch_shape[1:])
     if shape is None:
         raise ValueError("Input expects the shape of one row, such as Input(shape=(784,))")
     if isinstance(shape, str) or not isinstance(shape, (int, Sequence)):

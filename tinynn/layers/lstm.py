@@ -125,6 +125,7 @@ class LSTM(LSTMUnit, Recurrent):
 
     unit_forget_bias: the forget gate's bias begins at 1
     units, use_bias, dropout, ...:       see ``Unit``
+    use_cudnn:        understood and not needed
     return_sequences, return_state, ...: see ``Recurrent``; the states are [h, c]
 
     Parameters: ``kernel`` (F, 4 units), ``recurrent_kernel`` (units, 4 units), ``bias`` (4 units,); gates i, f, c, o.
@@ -138,6 +139,9 @@ class LSTM(LSTMUnit, Recurrent):
         activation: Any = "tanh",
         recurrent_activation: Any = "sigmoid",
         use_bias: bool = True,
+        *,
+        use_cudnn: Any = "auto",
         **base: Any,
     ):
         super().__init__(units, activation, recurrent_activation, use_bias, **base)
+        self.use_cudnn = use_cudnn

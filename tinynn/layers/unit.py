@@ -30,6 +30,7 @@ class Unit(RandomLayer):
     use_bias:          whether there is a b
     dropout:           the share of the input's features that is dropped in training, the same ones at every step
     recurrent_dropout: the share of the state that is dropped on its way into U, the same at every step
+    implementation:    understood and not needed
     kernel_initializer, recurrent_initializer, bias_initializer, and their regularizers and constraints: names or
     objects, as in Keras
 
@@ -59,6 +60,7 @@ class Unit(RandomLayer):
         bias_constraint: Any = None,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        implementation: int = 2,
         **base: Any,
     ):
         super().__init__(**base)
@@ -75,6 +77,7 @@ class Unit(RandomLayer):
         self.kernel_constraint = constraints.get(kernel_constraint)
         self.recurrent_constraint = constraints.get(recurrent_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
+        self.implementation = implementation
         self.dropout = fraction(dropout, "dropout", owner)
         self.recurrent_dropout = fraction(recurrent_dropout, "recurrent_dropout", owner)
 

@@ -47,7 +47,8 @@ def first_not_finite(model: Model, feed: Feed, rows: Rows) -> str:
         return f"the input of layer '{model.first_name}' holds values that are not finite (as {x.dtype}), {bad}"
     calls = calls_of(model, graph, x)
     for layer, output in calls:
-        if bad := bad_rows(output.data, rows):
+        results = output if isinstance(output, (list, tuple)) else [output]
+        if bad := next(filter(None, (bad_rows(y.data, rows) for y in results)), ""):
             return f"layer '{layer.label}' is the first whose output is not finite, {bad}"
     layer, prediction = calls[-1]
     if y is not None and (bad := bad_rows(y, rows)):

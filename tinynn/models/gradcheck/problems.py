@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tinynn import ops
 from tinynn.backends import Backend
 from tinynn.function import Function
 from tinynn.graph import Graph
@@ -208,12 +209,20 @@ def of_layer(layer: Layer, batch: Sequence[Any], seed: int, **options: Any) -> P
     def run(graph: CheckGraph, values: list[np.ndarray]) -> Evaluation:
         opened = dict(zip(free, (graph.tensor(v, requires_grad=True) for v in values[: len(free)]), strict=True))
         inputs = [opened[i] if i in opened else graph.tensor(x) for i, x in enumerate(arrays)]
-        output = layer(inputs if several else inputs[0])
+        output = joined(layer(inputs if several else inputs[0]))
         used = [graph.parameter(p) for p in parameters]
         penalties = [p.regularizer(graph.parameter(p)) for p in parameters if p.regularizer is not None]
         return output, [*graph.losses, *penalties], [*opened.values(), *used]
 
     return Problem(leaves, run, layer, sizes_of(arrays), seed, **options)
+
+
+def joined(output: Any) -> Tensor:
+    """Several results as one vector."""
+    if isinstance(output, (list, tuple)):
+        return ops.concatenate([ops.reshape(y, (-1,)) for y in output])
+    result: Tensor = output
+    return result
 
 
 def of_model(model: Any, batch: Sequence[Any], seed: int, **options: Any) -> Problem:
