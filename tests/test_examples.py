@@ -95,6 +95,28 @@ def test_mnist_rows(tmp_path, options, parameters, least):
     assert (tmp_path / "mnist_rows.png").stat().st_size > 20_000
 
 
+def test_sentiment(tmp_path, data_folder):
+    if not (data_folder / "sentiment").exists():
+        pytest.skip("needs sentiment in the folder that TINYNN_DATA names")
+    text = run(tmp_path, "sentiment.py", "--quick")
+    rows = {m[1]: float(m[2]) for m in re.finditer(r"^(\w+) +[\d,]+ +[\d.]+ +([\d.]+) +[\d.]+$", text, re.MULTILINE)}
+    assert list(rows) == ["words", "pairs", "embedding", "lstm"]
+    assert rows["words"] > 0.6
+    assert rows["pairs"] > 0.65
+    assert rows["embedding"] > 0.65
+    assert "excellent" in re.search("Good: (.*)", text)[1]
+    assert "awful" in re.search("Bad: (.*)", text)[1]
+    assert (tmp_path / "sentiment.png").stat().st_size > 20_000
+
+
+def test_sentiment_by_words_alone_in_full(tmp_path, data_folder):
+    if not (data_folder / "sentiment").exists():
+        pytest.skip("needs sentiment in the folder that TINYNN_DATA names")
+    text = run(tmp_path, "sentiment.py", "--models", "words", "--plot", "")
+    assert 0.82 < float(re.search(r"test accuracy ([\d.]+)", text)[1]) < 0.87
+    assert not (tmp_path / "sentiment.png").exists()
+
+
 def test_fashion_cnn(tmp_path, data_folder):
     if not (data_folder / "fashion-mnist").exists():
         pytest.skip("needs fashion-mnist in the folder that TINYNN_DATA names")
