@@ -136,10 +136,10 @@ class MaskedMean(Function):
 
     def forward(self, graph: Graph, x: Array) -> Array:
         counted = self.mask.astype(x.dtype)
-        counted /= np.maximum(counted.sum(axis=1, keepdims=True), 1)
-        self.saved = counted[:, :, None]
+        count = np.maximum(counted.sum(axis=1, keepdims=True), 1)
+        self.saved = (counted / count)[:, :, None]
         # Not x times 0: what stands in the padding may be inf.
-        return np.where(self.mask[:, :, None], x * self.saved, 0).sum(axis=1, dtype=x.dtype)
+        return np.where(self.mask[:, :, None], x, 0).sum(axis=1) / count
 
     def backward(self, graph: Graph, dy: Array) -> Array:
         dx = graph.empty(*self.saved.shape[:2], dy.shape[1])

@@ -162,9 +162,15 @@ class TokenAndPositionEmbedding(Layer):
         self.embeddings_initializer = initializers.get(embeddings_initializer)
         self.mask_zero = bool(mask_zero)
         self.token_embedding = Embedding(
-            self.vocabulary_size, self.embedding_dim, self.embeddings_initializer, mask_zero=self.mask_zero
+            self.vocabulary_size,
+            self.embedding_dim,
+            self.embeddings_initializer,
+            mask_zero=self.mask_zero,
+            name="token_embedding",
         )
-        self.position_embedding = PositionEmbedding(self.sequence_length, self.embeddings_initializer)
+        self.position_embedding = PositionEmbedding(
+            self.sequence_length, self.embeddings_initializer, name="position_embedding"
+        )
 
     def build(self, input_shape: Shape) -> Shape:
         if isinstance(input_shape, list) or len(input_shape) != 1:
