@@ -211,6 +211,18 @@ def test_ids_are_checked_before_the_first_step(bad: str, make: Any) -> None:
     assert before == [w.tobytes() for w in model.get_weights()]
 
 
+def test_ids_of_every_step_are_checked() -> None:
+    model = Sequential([L.TimeDistributed(table(), input_shape=(4, STEPS)), L.Flatten(), L.Dense(1)])
+    model.compile("sgd", "mse")
+    sentences = np.repeat(IDS[:, None], 4, axis=1)
+    model.fit(sentences, Y, verbose=0)
+    before = model.get_weights()[0].tobytes()
+    sentences[-1, -1, -1] = WORDS
+    with pytest.raises(IndexError, match="'words'.*got 20"):
+        model.fit(sentences, Y, batch_size=2, verbose=0)
+    assert model.get_weights()[0].tobytes() == before
+
+
 @pytest.mark.parametrize("bad", BAD)
 def test_ids_are_checked_in_graphs_by_hand(bad: str) -> None:
     ids, kind, words = BAD[bad]

@@ -14,6 +14,7 @@ from tinynn.errors import frames_inside
 from tinynn.layers.base import Layer, shown
 from tinynn.layers.embedding import Embedding, check_ids
 from tinynn.layers.recurrent import Recurrent
+from tinynn.layers.timedistributed import TimeDistributed
 from tinynn.models.callbacks import Callback
 from tinynn.typing import ArrayLike
 
@@ -158,6 +159,8 @@ def readers(layer: Any) -> Iterator[Layer]:
                 yield from readers(symbol.layer)
     elif getattr(layer, "stack", None):
         yield from readers(layer.stack[0])
+    elif isinstance(layer, TimeDistributed):
+        yield from readers(layer.layer)
     else:
         yield getattr(layer, "token_embedding", layer)
 

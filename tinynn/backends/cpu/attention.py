@@ -310,7 +310,7 @@ def addresses(**arrays):
 
 
 def side_by_side(*arrays):
-    return [None if a is None else np.ascontiguousarray(a) for a in arrays]
+    return [None if a is None else np.ascontiguousarray(a, np.float32) for a in arrays]
 
 
 def forward(y, p, q, k, v, mask, keep, scale, causal):
