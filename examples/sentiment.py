@@ -89,7 +89,7 @@ MODELS = {
     "words": Bag(words, 10_000, l2=0.001, dropout=0.0),
     "pairs": Bag(pairs, 20_000, l2=0.0, dropout=0.5),
     "embedding": Ids(10_000, 400, 0.003, lambda: [L.GlobalAveragePooling1D()]),
-    "lstm": Ids(10_000, 200, 0.002, lambda: [L.Dropout(0.3), L.Bidirectional(L.LSTM(32))]),
+    "lstm": Ids(10_000, 300, 0.002, lambda: [L.SpatialDropout1D(0.4), L.Bidirectional(L.LSTM(32))]),
 }
 
 

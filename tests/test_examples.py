@@ -117,6 +117,28 @@ def test_sentiment_by_words_alone_in_full(tmp_path, data_folder):
     assert not (tmp_path / "sentiment.png").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "count", "naive", "best"),
+    [
+        (["--layer", "lstm"], 48, ["as last month", "as a year ago"], 34),
+        (["--layer", "dense"], 48, ["as last month", "as a year ago"], 28),
+        (["--data", "pollution", "--ahead", "6", "--quick"], 1966, ["as it was last"], 70),
+    ],
+)
+def test_forecast_beats_the_naive_ones(tmp_path, data_folder, options, count, naive, best):
+    if not (data_folder / "timeseries").exists():
+        pytest.skip("needs timeseries in the folder that TINYNN_DATA names")
+    text = run(tmp_path, "forecast.py", *options)
+    assert f"{count:,} forecasts" in text
+    errors = {m[1].strip(): float(m[2]) for m in re.finditer(r"^([a-z ]+?) +([\d.]+) +[\d.]+$", text, re.MULTILINE)}
+    network, *others = errors
+    assert others == naive
+    assert errors[network] < best
+    assert errors[network] < min(errors[name] for name in others)
+    (picture,) = tmp_path.glob("forecast_*.png")
+    assert picture.stat().st_size > 20_000
+
+
 def test_fashion_cnn(tmp_path, data_folder):
     if not (data_folder / "fashion-mnist").exists():
         pytest.skip("needs fashion-mnist in the folder that TINYNN_DATA names")
