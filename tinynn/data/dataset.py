@@ -5,15 +5,18 @@ from __future__ import annotations
 import copy
 import itertools
 import operator
+import os
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from functools import cached_property, partial
 from typing import Any
 
 from tinynn.data import orders
 from tinynn.data.ahead import Job, in_threads, one_by_one
+from tinynn.data.csvfile import CSVTable
+from tinynn.data.folder import FolderRows, listed
 from tinynn.data.mapping import Mapping, checked_seed, mapping
 from tinynn.data.rows import (
     BLOCK,
@@ -57,8 +60,6 @@ class Dataset:
 
     class_names: list[str] | None = None
     """The names of classes 0, 1, ..., where a folder or a file told them."""
-    file_paths: list[str] | None = None
-    """The file of each row, where they come from a folder."""
 
     def __init__(self, x: Any, y: Any = None, sample_weight: ArrayLike | None = None):
         self._begin(ArrayRows(x, y, sample_weight))
@@ -98,6 +99,58 @@ class Dataset:
                 f"generator function itself without (); got {type(function).__name__}"
             )
         return cls._of(GeneratorRows(function, batched, None if rows is None else whole("rows", rows, 1)))
+
+    @classmethod
+    def from_folder(
+        cls,
+        path: str | os.PathLike[str],
+        image_size: tuple[int, int] = (256, 256),
+        color_mode: str = "rgb",
+        labels: Any = "inferred",
+        class_names: Sequence[str] | None = None,
+        interpolation: str = "bilinear",
+        crop_to_aspect_ratio: bool = False,
+        dtype: str = "uint8",
+    ) -> Dataset:
+        """Images (H, W, C) in folders, read by Pillow when a batch needs them; their values are 0 to 255.
+
+        labels:      "inferred": a class for each sub-folder, numbered in the order of `class_names` (default: of the
+                     alphabet); None, or a label for each file in the order of the names
+        color_mode:  "rgb", "rgba" or "grayscale"
+        image_size:  (height, width), to which images of other sizes are stretched, or cut and stretched
+
+        ValueError, with the path, for a class without images, and when it is read for an image that is damaged.
+        """
+        files, y, names = listed(path, labels, class_names)
+        dataset = cls._of(FolderRows(files, y, image_size, color_mode, interpolation, crop_to_aspect_ratio, dtype))
+        dataset.class_names = names
+        return dataset
+
+    @classmethod
+    def from_csv(
+        cls,
+        path: str | os.PathLike[str],
+        target: str | int | None = None,
+        columns: Sequence[str | int] | None = None,
+        header: bool = True,
+        delimiter: str = ",",
+        class_names: Any = None,
+        missing: float | None = None,
+    ) -> Dataset:
+        """Rows of numbers from a CSV file: x (D,) float32, and y from the column `target`, by its name or number.
+
+        columns:     those of x; by default all but the target
+        header:      the first row has the names of the columns
+        class_names: the target is text: a list of the classes, or "inferred" for those that occur
+        missing:     the number for empty cells, which otherwise are an error
+
+        y is int64 where it is whole numbers or classes, else float32. ValueError, with path and line, for rows of other
+        lengths and for text where a number was expected.
+        """
+        table = CSVTable(path, target, columns, header, delimiter, class_names, missing)
+        dataset = cls(table.x, table.y)
+        dataset.class_names = table.class_names
+        return dataset
 
     # -- steps ---------------------------------------------------------------------------------------------------------
 
@@ -249,6 +302,15 @@ class Dataset:
                 raise ValueError("the generator gave nothing, so nobody knows the shape of its rows")
             batch = first[0] if self._base.batched else stacked(first)
         return spec_of(self._mapped(batch, 0, 0))
+
+    @property
+    def file_paths(self) -> list[str] | None:
+        """The file of each row, in the order before any shuffle, where they come from a folder."""
+        if not isinstance(self._base, FolderRows):
+            return None
+        unshuffled = tuple(step for step in self._orders if not isinstance(step, orders.Shuffle))
+        rows = orders.rows_of_epoch(len(self._base), unshuffled, 0)
+        return [str(self._base.paths[i]) for i in (range(len(self._base)) if rows is None else rows)]
 
     @property
     def waited(self) -> float:
