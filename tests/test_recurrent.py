@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tinynn as nn
+from tests.device import device_backend
 from tinynn import Graph, Input, Layer, Model, Sequential, gradcheck, ops
 from tinynn import layers as L
 from tinynn.tensor import Tensor
@@ -469,21 +470,32 @@ def test_penalties_and_constraints_reach_their_weights(kind: str) -> None:
 # -- states ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+CHUNKED: list[tuple[str, dict[str, Any], str]] = [
+    *((kind, {}, dtype) for kind in KINDS for dtype in ("float32", "float64")),
+    ("GRU", {"reset_after": False}, "float32"),
+    ("LSTM", {"recurrent_activation": "hard_sigmoid"}, "float32"),
+]
+
+
 @pytest.mark.parametrize("rows", [1, 5, 64])
-def test_chunks_with_carried_state_are_the_long_sequence_in_bytes(kind: str, rows: int) -> None:
-    x = numbers(rows, 60, F)
-    long = made(kind, 9, return_sequences=True, return_state=True)
-    whole, *last = run(long, x, backend="cpu")
-    stateful = made(kind, 9, return_sequences=True, return_state=True, stateful=True)
-    stateful.ensure_built((None, F))
+@pytest.mark.parametrize(("kind", "options", "dtype"), CHUNKED)
+def test_chunks_with_carried_state_are_the_long_sequence_in_bytes(
+    kind: str, options: dict[str, Any], dtype: str, rows: int
+) -> None:
+    x = numbers(rows, 60, 33).astype(dtype)
+    mask = np.random.default_rng(1).random((rows, 60)) > 0.1
+    long = made(kind, 19, return_sequences=True, return_state=True, **options)
+    whole, *last = run(long, x, mask=mask, backend="cpu")
+    stateful = made(kind, 19, return_sequences=True, return_state=True, stateful=True, **options)
+    stateful.ensure_built((None, 33))
     stateful.set_weights(long.get_weights())
-    pieces = [run(stateful, x[:, a:b], backend="cpu") for a, b in ((0, 7), (7, 8), (8, 40), (40, 60))]
+    chunks = [(0, 7), (7, 8), (8, 40), (40, 60)]
+    pieces = [run(stateful, x[:, a:b].copy(), mask=mask[:, a:b], backend="cpu") for a, b in chunks]
     assert np.concatenate([p[0] for p in pieces], axis=1).tobytes() == whole.tobytes()
     for carried, end, want in zip(stateful.states, pieces[-1][1:], last, strict=True):
         assert carried.tobytes() == end.tobytes() == want.tobytes()
-    first = run(long, x[:, :30], backend="cpu")
-    second = run(long, x[:, 30:], backend="cpu", initial_state=first[1:])
+    first = run(long, x[:, :30].copy(), mask=mask[:, :30], backend="cpu")
+    second = run(long, x[:, 30:].copy(), mask=mask[:, 30:], backend="cpu", initial_state=first[1:])
     assert np.concatenate([first[0], second[0]], axis=1).tobytes() == whole.tobytes()
 
 
@@ -606,6 +618,28 @@ def test_a_stateful_rnn_of_cells_carries_its_states_too() -> None:
     layer.set_weights(plain.get_weights())
     pieces = [run(layer, x[:, :3]), run(layer, x[:, 3:])]
     np.testing.assert_array_equal(np.concatenate(pieces, axis=1), whole)
+
+
+def test_a_fit_on_a_device_reads_nothing_and_has_the_same_numbers() -> None:
+    x = numbers(8, T, F)
+    x[3, 4:] = 0
+    results = []
+    for backend in ("reference", device_backend()):
+        nn.set_seed(0)
+        layers = [
+            L.Masking(),
+            L.Bidirectional(L.LSTM(4, return_sequences=True)),
+            L.RNN([L.LSTMCell(3), L.GRUCell(2)], return_sequences=True),
+            L.TimeDistributed(L.Dense(3)),
+            L.GRU(4, stateful=True, dropout=0.1, recurrent_dropout=0.2),
+            L.Dense(1),
+        ]
+        model = Sequential([Input((T, F)), *layers], backend=backend)
+        model.compile("adam", "mse")
+        losses = model.fit(x, x.sum((1, 2)), batch_size=4, shuffle=False, epochs=2, verbose=0).history["loss"]
+        state = layers[4].states[0]  # type: ignore[attr-defined]
+        results.append([*losses, *model.predict(x, batch_size=4).ravel(), *state.ravel()])
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-6)
 
 
 def test_stateful_models_pass_the_gradient_check() -> None:

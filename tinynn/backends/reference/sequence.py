@@ -47,8 +47,9 @@ def carry(new: Array, old: Array, mask: Array | None, t: int) -> None:
 
 
 def projected(z: Array, x: Array, W: Array, b: Array | None) -> None:
-    """z = x W + b of all steps."""
-    np.matmul(x, W, out=z)
+    """z = x W + b of all steps, each a product of its own: so a chunk of a sequence has the bytes of the whole one."""
+    for t in range(x.shape[1]):
+        z[:, t] = x[:, t] @ W
     if b is not None:
         np.add(z, b, out=z)
 
