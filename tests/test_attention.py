@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tinynn as nn
+from tests.device import device_backend
 from tinynn import Graph, Input, Model
 from tinynn import layers as L
 
@@ -354,6 +355,19 @@ def test_gradients_of_one_head(score: str) -> None:
     assert max(row.error for row in rows) < 1e-7
 
 
+def test_masks_that_came_with_tensors_count_in_one_head() -> None:
+    graph = graph64()
+    ids = np.where(KEYS_SEEN, rng.integers(1, 9, (N, S)), 0)
+    words = L.Embedding(9, F, mask_zero=True)(graph.tensor(ids, dtype="int32"))
+    bare = graph.tensor(words.numpy())
+    for layer in (L.Attention(), L.AdditiveAttention()):
+        y = layer([words, words])
+        np.testing.assert_array_equal(y.mask, KEYS_SEEN)
+        np.testing.assert_array_equal(y.numpy(), layer([bare, bare], mask=[KEYS_SEEN, KEYS_SEEN]).numpy())
+        assert not y.numpy()[~KEYS_SEEN].any()
+        assert layer([bare, words]).mask is None
+
+
 def test_one_head_drops_probabilities_in_training() -> None:
     for layer in (L.Attention(dropout=0.5, seed=3), L.AdditiveAttention(dropout=0.5, seed=3)):
         x = tensors(Graph(training=True), QUERY, VALUE)
@@ -369,6 +383,58 @@ def test_symbols_of_one_head() -> None:
     assert L.Attention()([q, v]).shape == (T, F)
     y, p = L.AdditiveAttention()([q, v], return_attention_scores=True)
     assert (y.shape, p.shape) == ((T, F), (T, S))
+
+
+# -- on a device -----------------------------------------------------------------------------------------------------
+
+ON_DEVICE: dict[str, tuple[Any, Any]] = {
+    "heads": (
+        lambda: L.MultiHeadAttention(2, 3, dropout=0.3),
+        lambda layer, x: layer(x, x, query_mask=KEYS_SEEN[:, :T], attention_mask=PAIRS[:, :, :T], use_causal_mask=True),
+    ),
+    "scores": (lambda: L.MultiHeadAttention(2, 3), lambda layer, x: ops_sum(layer(x, x, return_attention_scores=True))),
+    "dots": (lambda: L.Attention(True, dropout=0.3), lambda layer, x: layer([x, x], mask=[None, KEYS_SEEN[:, :T]])),
+    "sums": (lambda: L.AdditiveAttention(), lambda layer, x: layer([x, x], use_causal_mask=True)),
+    "places": (lambda: L.PositionEmbedding(9), lambda layer, x: layer(x) + x),
+    "sines": (lambda: L.SinePositionEncoding(), lambda layer, x: layer(x) * x),
+    "conv1d": (lambda: L.Conv1D(3, 2, padding="causal"), lambda layer, x: layer(x)),
+    "pool": (lambda: L.MaxPooling1D(2, padding="same"), lambda layer, x: layer(x)),
+}
+
+
+def ops_sum(results: Any) -> Any:
+    return results[0].sum() + (results[1] * results[1]).sum()
+
+
+@pytest.mark.parametrize("name", ON_DEVICE)
+def test_layers_run_on_a_device(name: str) -> None:
+    make, call = ON_DEVICE[name]
+    results = []
+    for backend in (device_backend(), "reference", "cpu"):
+        nn.set_seed(1)
+        graph = Graph(training=True, backend=backend)
+        x = graph.tensor(QUERY, requires_grad=True)
+        y = call(make(), x)
+        graph.backward((y * y).sum())
+        results.append([graph.backend.to_numpy(a).copy() for a in (y.data, x.grad)])
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_words_run_on_a_device() -> None:
+    ids = rng.integers(0, 9, (N, T))
+    results = []
+    for backend in (device_backend(), "reference", "cpu"):
+        nn.set_seed(1)
+        graph = Graph(training=True, backend=backend)
+        layer = L.TokenAndPositionEmbedding(9, 6, 4, mask_zero=True)
+        y = L.GlobalAveragePooling1D()(layer(graph.tensor(ids, dtype="int32")))
+        graph.backward((y * y).sum())
+        results.append([graph.backend.to_numpy(a).copy() for a in (y.data, *(p.grad for p in layer.parameters()))])
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
 # -- positions -------------------------------------------------------------------------------------------------------
