@@ -532,6 +532,36 @@ class DropoutKernels(Protocol):
         """out = stddev times standard normal noise (Box-Muller over words 2i, 2i + 1)"""
 
 
+class Fill(IntEnum):
+    """What stands outside of an image a b c d."""
+
+    NEAREST = 0
+    """a a | a b c d | d d"""
+    CONSTANT = 1
+    """v v | a b c d | v v"""
+    REFLECT = 2
+    """b a | a b c d | d c"""
+    WRAP = 3
+    """c d | a b c d | a b"""
+
+
+EDGE = 1e-6
+"""Of a pixel: so far outside a point still lies on the edge, since a rotation by 90 degrees is not exact."""
+
+
+class ResampleKernels(Protocol):
+    """Images (N, H, W, C), their numbers uint8 or float32, read at other points."""
+
+    def affine(self, out: Array, images: Array, matrices: Array, fill: Fill, value: float, order: int) -> None:
+        """out[n, i, j] = images[n] at the point (r, c), with (r, c) = matrices[n] (i, j, 1)
+
+        out (N, OH, OW, C) float32, or uint8 where images are, matrices (N, 2, 3) float64. order 1 interpolates between
+        the four pixels around a point, in float32, rounded to the nearest where out is uint8; order 0, and a matrix of
+        whole numbers, takes the nearest pixel. With Fill.CONSTANT a point outside of [0, H-1] x [0, W-1] has the
+        `value`.
+        """
+
+
 class State(IntEnum):
     """What stands where in an optimizer's ``state``, an array of float64 on the backend.
 
@@ -701,6 +731,7 @@ class Backend:
     embedding: EmbeddingKernels
     attention: AttentionKernels
     dropout: DropoutKernels
+    resample: ResampleKernels
     optimizers: OptimizerKernels
 
     def zeros(self, shape: Shape, dtype: Any) -> Array:

@@ -25,6 +25,7 @@ from tinynn.backends.cpu import (  # noqa: F401
     merge,
     optimizers,
     pool2d,
+    resample,
     rnn,
     softmax,
 )
@@ -51,5 +52,6 @@ backend = Backend(
     embedding=embedding,
     attention=attention,
     dropout=dropout,
+    resample=resample,
     optimizers=optimizers,
 )

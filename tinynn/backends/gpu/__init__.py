@@ -28,6 +28,7 @@ from tinynn.backends.reference import (
     merge,
     optimizers,
     pool2d,
+    resample,
     rnn,
     softmax,
 )
@@ -82,6 +83,7 @@ def make() -> Backend:
         embedding=embedding,
         attention=attention,
         dropout=dropout,
+        resample=resample,
         optimizers=optimizers,
     )
 

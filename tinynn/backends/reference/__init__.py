@@ -18,6 +18,7 @@ from tinynn.backends.reference import (
     merge,
     optimizers,
     pool2d,
+    resample,
     rnn,
     softmax,
 )
@@ -44,5 +45,6 @@ backend = Backend(
     embedding=embedding,
     attention=attention,
     dropout=dropout,
+    resample=resample,
     optimizers=optimizers,
 )
