@@ -120,30 +120,25 @@ def do_strips(first, last, out, images, matrices, value, rows, strips, fill, ord
 @entry_point(ENTRY)
 def bytes_to_bytes(first, last, job, work):
     out, images, matrices, values, N, H, W, C, OH, OW, rows, strips, fill, order = load_job(job)
-    do_strips(
-        first, last, carray(pointer(out), (N, OH, OW, C), np.uint8), carray(pointer(images), (N, H, W, C), np.uint8),
-        carray(pointer(matrices), (N, 2, 3), np.float64), np.uint8(carray(pointer(values), 1, np.float32)[0]),
-        rows, strips, fill, order,
-    )  # fmt: skip
+    y, x = carray(pointer(out), (N, OH, OW, C), np.uint8), carray(pointer(images), (N, H, W, C), np.uint8)
+    m, value = carray(pointer(matrices), (N, 2, 3), np.float64), carray(pointer(values), 1, np.float32)[0]
+    do_strips(first, last, y, x, m, np.uint8(value), rows, strips, fill, order)
 
 
 @entry_point(ENTRY)
 def bytes_to_floats(first, last, job, work):
     out, images, matrices, values, N, H, W, C, OH, OW, rows, strips, fill, order = load_job(job)
-    do_strips(
-        first, last, carray(pointer(out), (N, OH, OW, C), np.float32), carray(pointer(images), (N, H, W, C), np.uint8),
-        carray(pointer(matrices), (N, 2, 3), np.float64), carray(pointer(values), 1, np.float32)[0], rows, strips, fill, order,
-    )  # fmt: skip
+    y, x = carray(pointer(out), (N, OH, OW, C), np.float32), carray(pointer(images), (N, H, W, C), np.uint8)
+    m, value = carray(pointer(matrices), (N, 2, 3), np.float64), carray(pointer(values), 1, np.float32)[0]
+    do_strips(first, last, y, x, m, value, rows, strips, fill, order)
 
 
 @entry_point(ENTRY)
 def floats_to_floats(first, last, job, work):
     out, images, matrices, values, N, H, W, C, OH, OW, rows, strips, fill, order = load_job(job)
-    do_strips(
-        first, last, carray(pointer(out), (N, OH, OW, C), np.float32),
-        carray(pointer(images), (N, H, W, C), np.float32), carray(pointer(matrices), (N, 2, 3), np.float64), carray(pointer(values), 1, np.float32)[0],
-        rows, strips, fill, order,
-    )  # fmt: skip
+    y, x = carray(pointer(out), (N, OH, OW, C), np.float32), carray(pointer(images), (N, H, W, C), np.float32)
+    m, value = carray(pointer(matrices), (N, 2, 3), np.float64), carray(pointer(values), 1, np.float32)[0]
+    do_strips(first, last, y, x, m, value, rows, strips, fill, order)
 
 
 ENTRIES = {
