@@ -252,3 +252,39 @@ def test_word2vec(tmp_path, data_folder, model, least):
     assert 0.4 < chance < 0.6
     assert re.search(r"pleasure: .*pain", text)
     assert (tmp_path / "word2vec.png").stat().st_size > 20_000
+
+
+def test_seq2seq(tmp_path):
+    text = run(tmp_path, "seq2seq.py", "--quick")
+    assert float(re.search(r"Exact answers ([\d.]+)", text)[1]) > 0.9
+    assert (tmp_path / "seq2seq.png").stat().st_size > 20_000
+
+
+def test_the_tasks_of_seq2seq_are_right_and_what_is_held_out_is_new():
+    example = loaded("seq2seq.py")
+    days = example.dates(300, np.random.default_rng(0))
+    assert len({answer for _, answer in days}) == 300
+    spellings = example.spellings(example.datetime.date(2019, 3, 5))
+    assert {"march the 5th, 2019", "Tue 05.03.19", "5 March 2019"} < set(spellings)
+    sums = example.sums(300, np.random.default_rng(0))
+    assert all(str(sum(map(int, question.split("+")))) == answer for question, answer in sums)
+    assert len({tuple(sorted(question.split("+"))) for question, _ in sums}) == 300
+
+
+def test_an_answer_of_seq2seq_is_its_forward_pass_step_by_step():
+    """What ``answer`` writes letter by letter is what ``predict`` finds likeliest after the letters before it."""
+    example = loaded("seq2seq.py")
+    example.nn.set_seed(1)
+    pairs = example.sums(20, np.random.default_rng(0))
+    examples = example.Examples(pairs)
+    model = example.Seq2Seq(len(examples.vocabulary), examples.steps, units=16)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(*examples.arrays(pairs), batch_size=5, epochs=10, verbose=0)
+    questions = examples.questions(pairs)
+    begin = examples.vocabulary.ids[example.START]
+    letters, scores = model.answer(questions, begin, 5)
+    assert not np.any(letters == 0)  # else the decoder would have skipped a step
+    known = np.hstack([questions, np.full((20, 1), begin), letters[:, :-1]])
+    np.testing.assert_array_equal(model.predict(known).argmax(axis=-1), letters)
+    np.testing.assert_allclose(scores.sum(axis=-1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(scores[np.broadcast_to(questions[:, None] == 0, scores.shape)], 0)
