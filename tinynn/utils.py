@@ -8,15 +8,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from tinynn.data import pad_sequences, timeseries_dataset_from_array
+from tinynn.data import (
+    image_dataset_from_directory,
+    pad_sequences,
+    split_dataset,
+    timeseries_dataset_from_array,
+)
 from tinynn.errors import no_attribute
 from tinynn.random import set_seed
 
 __all__ = [
+    "image_dataset_from_directory",
     "normalize",
     "pad_sequences",
     "set_random_seed",
     "set_seed",
+    "split_dataset",
     "timeseries_dataset_from_array",
     "to_categorical",
 ]

@@ -13,6 +13,8 @@ from contextlib import closing
 from functools import cached_property, partial
 from typing import Any
 
+import numpy as np
+
 from tinynn.data import orders
 from tinynn.data.ahead import Job, in_threads, one_by_one
 from tinynn.data.csvfile import CSVTable
@@ -47,8 +49,8 @@ class Dataset:
     >>> dataset = Dataset(x, y).shuffle(seed=1).batch(4).map(lambda x, y: (x / 10, y))
     >>> for a, b in dataset:
     ...     print(a, b)
-    [0.4 0.2 0.3 0. ] [0 0 1 0]
-    [0.1 0.5] [1 1]
+    [0.  0.5 0.1 0.3] [0 1 1 1]
+    [0.2 0.4] [0 0]
 
     `fit`, `evaluate` and `predict` take it in place of x and y: model.fit(dataset). Whatever is random follows from its
     seed, the number of the epoch and the place in it: any number of workers gives the same bytes.
@@ -75,7 +77,8 @@ class Dataset:
         self._waited = self._spent = 0.0
 
     @classmethod
-    def _of(cls, base: Rows | Stream) -> Dataset:
+    def from_rows(cls, base: Rows | Stream) -> Dataset:
+        """Examples from an object that fetches them by number, or that reads them in order (see `data.rows`)."""
         dataset = cls.__new__(cls)
         dataset._begin(base)
         return dataset
@@ -98,7 +101,7 @@ class Dataset:
                 "from_generator expects a function that returns a fresh generator for every epoch, such as the "
                 f"generator function itself without (); got {type(function).__name__}"
             )
-        return cls._of(GeneratorRows(function, batched, None if rows is None else whole("rows", rows, 1)))
+        return cls.from_rows(GeneratorRows(function, batched, None if rows is None else whole("rows", rows, 1)))
 
     @classmethod
     def from_folder(
@@ -122,7 +125,9 @@ class Dataset:
         ValueError, with the path, for a class without images, and when it is read for an image that is damaged.
         """
         files, y, names = listed(path, labels, class_names)
-        dataset = cls._of(FolderRows(files, y, image_size, color_mode, interpolation, crop_to_aspect_ratio, dtype))
+        dataset = cls.from_rows(
+            FolderRows(files, y, image_size, color_mode, interpolation, crop_to_aspect_ratio, dtype)
+        )
         dataset.class_names = names
         return dataset
 
@@ -226,6 +231,17 @@ class Dataset:
         if stop is not None:
             return self._with(_stop=min(self._stop, self._first + stop))
         return self._with(_first=min(self._first + start, self._stop))
+
+    def pick(self, rows: ArrayLike) -> Dataset:
+        """The rows of these numbers, in this order."""
+        if self._batched or not isinstance(self._base, Rows):
+            raise ValueError("pick rows before they are cut into batches (those of a generator after .cache())")
+        numbers, count = np.asarray(rows), self.rows or 0
+        if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+            raise ValueError(f"rows is a list of numbers; got {numbers.dtype} of shape {numbers.shape}")
+        if numbers.size and not -count <= numbers.min() <= numbers.max() < count:
+            raise IndexError(f"the rows are 0 to {count - 1}; got {numbers.min()} to {numbers.max()}")
+        return self._with(_orders=(*self._orders, orders.Pick(numbers)))
 
     def split(self, fractions: Any, stratified: bool | None = None, seed: int | None = None) -> tuple[Dataset, ...]:
         """Data sets of random rows: `train, validation, test = dataset.split((0.8, 0.1, 0.1))`, or `.split(0.8)`.
