@@ -8,7 +8,7 @@ from tinynn.activation import Activation
 from tinynn.backends.reference import gru as reference
 
 from .microkernel import make_load_ints, zero_bytes
-from .panels import STEP, Packed
+from .panels import STEP, Packed, prefetch
 from .plan import FLOAT
 from .recurrent import (
     COMMON,
@@ -41,11 +41,16 @@ load_own = make_load_ints(STEP_FIELDS)
 
 
 @compiled()
-def gates_row(zr, gates, state, inner, reset, H):
-    """z, r = s(zr) -> gates, and where `reset`, an address, is not 0: r h' -> inner and reset."""
+def gates_row(zr, gates, state, inner, reset, H, ahead):
+    """z, r = s(zr) -> gates, and where `reset`, an address, is not 0: r h' -> inner and reset.
+
+    The next row's states, `ahead` bytes further, are fetched."""
     part = H * FLOAT
     for p in range(0, part, STEP):
         lanes = H - p // FLOAT
+        prefetch(gates + 3 * ahead + p)
+        prefetch(gates + 3 * ahead + part + p)
+        prefetch(inner + ahead + p)
         r = sigmoid(load_part(zr + part + p, lanes))
         store_part(sigmoid(load_part(zr + p, lanes)), gates + p, lanes)
         store_part(r, gates + part + p, lanes)
@@ -56,11 +61,13 @@ def gates_row(zr, gates, state, inner, reset, H):
 
 
 @compiled()
-def step_row(zn, zi, gates, inner, h0, h, H):
+def step_row(zn, zi, gates, inner, h0, h, H, ahead):
     """n = a(zn + r zi) -> gates, h = z h0 + (1 - z) n; addresses: zi, which is kept in inner, and h0 may be 0."""
     part, one = H * FLOAT, broadcast(1.0)
     for p in range(0, part, STEP):
         lanes = H - p // FLOAT
+        prefetch(gates + 3 * ahead + 2 * part + p)
+        prefetch(h + ahead + p)
         n, z = load_part(zn + p, lanes), load_part(gates + p, lanes)
         if zi:
             u = load_part(zi + p, lanes)
@@ -75,7 +82,7 @@ def step_row(zn, zi, gates, inner, h0, h, H):
 
 
 @compiled()
-def step_row_backward(dz, held, dh, more, gates, inner, h0, H):
+def step_row_backward(dz, held, dh, more, gates, inner, h0, H, ahead):
     """dh + more -> dz = (dn, dz, ..) and held, what goes to h_{t-1} past the products. Where inner, an address, is
     not 0 also dr and dn r. more and h0 may be 0."""
     part, one = H * FLOAT, broadcast(1.0)
@@ -90,6 +97,7 @@ def step_row_backward(dz, held, dh, more, gates, inner, h0, H):
         if more:
             g = g + load_part(more + p, lanes)
         if h0:
+            prefetch(h0 + ahead + p)
             old = load_part(h0 + p, lanes)
         dn = g * (one - z) * (one - n * n)
         store_part(dn, dz + p, lanes)
@@ -127,13 +135,14 @@ def step(begin, t, job, work):
     for n in range(begin, end):
         place, row = n * T + t, work + a + (n - begin) * a_stride
         reset = none if reset_after else row + width + F * FLOAT
-        gates_row(work + z + (n - begin) * z_stride, gates + 3 * place * width, row, inner + place * width, reset, H)
+        gates_row(work + z + (n - begin) * z_stride, gates + 3 * place * width, row, inner + place * width, reset, H,
+                  T * width)  # fmt: skip
     if not reset_after:
         multiply(product, none + 1, work)
     for n in range(begin, end):
         place, known = n * T + t, work + zi + (n - begin) * zi_stride if reset_after else none
         step_row(work + zn + (n - begin) * zn_stride, known, gates + 3 * place * width, inner + place * width,
-                 before(h, h0, n, t, T, width, backwards), h + place * width, H)  # fmt: skip
+                 before(h, h0, n, t, T, width, backwards), h + place * width, H, T * width)  # fmt: skip
 
 
 @entry_point(ENTRY)
@@ -149,7 +158,8 @@ def step_backward(begin, t, job, work):
         more, dz, old = row_of(dh, place, width), a + i * a_stride, before(h, h0, n, t, T, width, backwards)
         if lives(mask, place):
             known = inner + place * width if reset_after else none
-            step_row_backward(dz, held + i * g_stride, g + i * g_stride, more, gates + 3 * place * width, known, old, H)
+            step_row_backward(dz, held + i * g_stride, g + i * g_stride, more, gates + 3 * place * width, known, old, H,
+                              T * width)  # fmt: skip
         else:
             zero_bytes(dz, 4 * width if reset_after else 3 * width)
             add_rows(g + i * g_stride, none, more, held + i * g_stride, H)

@@ -4,7 +4,7 @@ from tinynn.activation import Activation
 from tinynn.backends.reference import lstm as reference
 
 from .microkernel import make_load_ints, zero_bytes
-from .panels import STEP, Packed
+from .panels import STEP, Packed, prefetch
 from .plan import FLOAT
 from .recurrent import (
     COMMON,
@@ -36,11 +36,15 @@ load_own = make_load_ints(8)
 
 
 @compiled()
-def step_row(z, gates, c0, c, h, H):
-    """z (4H) -> gates, c, h; c0, an address, may be 0 for zeros."""
+def step_row(z, gates, c0, c, h, H, ahead):
+    """z (4H) -> gates, c, h; c0, an address, may be 0 for zeros. The next row's states, bytes ahead, are fetched."""
     part = H * FLOAT
     for p in range(0, part, STEP):
         lanes = H - p // FLOAT
+        for gate in range(4):
+            prefetch(gates + 4 * ahead + gate * part + p)
+        prefetch(c + ahead + p)
+        prefetch(h + ahead + p)
         i, f = sigmoid(load_part(z + p, lanes)), sigmoid(load_part(z + part + p, lanes))
         n, o = tanh(load_part(z + 2 * part + p, lanes)), sigmoid(load_part(z + 3 * part + p, lanes))
         memory = i * n
@@ -55,13 +59,17 @@ def step_row(z, gates, c0, c, h, H):
 
 
 @compiled()
-def step_row_backward(dz, dc0, dh, more, dc, c, gates, c0, H):
-    """dh + more and dc -> dz (4H) and dc0; addresses: dc0, more, dh, dc and c0 may be 0, dc0 may be dc, dz gates."""
+def step_row_backward(dz, dc0, dh, more, dc, c, gates, c0, H, ahead):
+    """dh + more and dc -> dz (4H) and dc0; addresses: dc0, more, dh, dc and c0 may be 0, dc0 may be dc, dz gates.
+
+    ahead as in `step_row`."""
     part, one = H * FLOAT, broadcast(1.0)
     for p in range(0, part, STEP):
         lanes = H - p // FLOAT
         i, f = load_part(gates + p, lanes), load_part(gates + part + p, lanes)
         n, o = load_part(gates + 2 * part + p, lanes), load_part(gates + 3 * part + p, lanes)
+        for gate in range(4):
+            prefetch(gates + 4 * ahead + gate * part + p)
         m, g, d, old = tanh(load_part(c + p, lanes)), broadcast(0.0), broadcast(0.0), broadcast(0.0)
         if dh:
             g = load_part(dh + p, lanes)
@@ -70,6 +78,7 @@ def step_row_backward(dz, dc0, dh, more, dc, c, gates, c0, H):
         if dc:
             d = load_part(dc + p, lanes)
         if c0:
+            prefetch(c0 + ahead + p)
             old = load_part(c0 + p, lanes)
         d = multiply_add(g * o, one - m * m, d)
         store_part(d * n * (i * (one - i)), dz + p, lanes)
@@ -91,7 +100,9 @@ def step(begin, t, job, work):
     for n in range(begin, min(begin + rows, N)):
         place, old = n * T + t, before(c, c0, n, t, T, width, backwards)
         new = c + place * width
-        step_row(work + z + (n - begin) * z_stride, gates + 4 * place * width, old, new, h + place * width, H)
+        step_row(
+            work + z + (n - begin) * z_stride, gates + 4 * place * width, old, new, h + place * width, H, T * width
+        )
         if not lives(mask, place):
             scale_row(old, none, new, H)
 
@@ -110,7 +121,9 @@ def step_backward(begin, t, job, work):
         dc = memory if t != last else row_of(dclast, n, width)
         down = dc0 + n * width if dc0 and t == first else memory
         if lives(mask, place):
-            step_row_backward(dz, down, gradient, more, dc, c + place * width, gates + 4 * place * width, old, H)
+            step_row_backward(
+                dz, down, gradient, more, dc, c + place * width, gates + 4 * place * width, old, H, T * width
+            )
             if held:
                 zero_bytes(kept, width)
         else:

@@ -4,6 +4,7 @@
 """
 
 import numpy as np
+from numba import types
 
 from . import memory, tasks
 from .microkernel import make_load_ints, make_product
@@ -11,7 +12,7 @@ from .packing import pack_panel
 from .plan import FLOAT, HIGH, LANES, LOW, MIDDLE, PANEL
 from .simd import compiled, entry_point
 from .tasks import ENTRY
-from .vectors import flush_denormals, load_part, restore_denormals, store_part
+from .vectors import ADDRESS, flush_denormals, load_part, restore_denormals, store_part, word
 
 STEP, PANEL_STEP, KEPT_STEP = FLOAT * LANES, FLOAT * PANEL, FLOAT * HIGH
 """Bytes of a vector, of a row of a panel of B or D, and of a row of a panel of A."""
@@ -92,6 +93,18 @@ def multiply_panels(first, last, plan, work):
                 i += LOW
 
 
+@word(types.void, ADDRESS)
+def prefetch(v, address):
+    """Ask for a cache line."""
+    v.prefetch(address)
+
+
+@compiled()
+def prefetch_lines(address, count):
+    for p in range(0, count, 64):
+        prefetch(address + p)
+
+
 # -- weight gradients --------------------------------------------------------------------------------------------------
 
 
@@ -102,6 +115,7 @@ def scatter_row(source, count, width, target, stride):
     for _ in range(0, count, width):
         for p in range(0, step, STEP):
             store_part(load_part(source + p, width - p // FLOAT), target + p, width - p // FLOAT)
+            prefetch(target + step + p)
         source += step
         target += stride
 
@@ -149,12 +163,21 @@ def gradient_tasks(first, last, job, work):
     a_step, b_step, none = np.int64(KEPT_STEP), np.int64(PANEL_STEP), np.int64(0)
     for task in range(first, last):
         panel_begin, panel_end, begin, end = load_piece(job + 32 * (2 + task))
+        blocks, panels = end - begin, panel_end - panel_begin
         for k in range(0, K, PIECE):
             depth = min(PIECE, K - k)
             for panel in range(panel_begin, panel_end):
                 b = columns + panel * column_stride + k * PANEL_STEP
+                next_b = b + column_stride
+                if panel == panel_end - 1:
+                    next_b += PIECE * PANEL_STEP - panels * column_stride
                 for i in range(begin, end):
-                    place = c + i * HIGH * c_stride + panel * PANEL_STEP
-                    adjacent_wide(rows + i * row_stride + k * a_step, a_step, b, b_step, depth, place, c_stride,
-                                  place if k else none, c_stride)  # fmt: skip
+                    place, a = c + i * HIGH * c_stride + panel * PANEL_STEP, rows + i * row_stride + k * KEPT_STEP
+                    # What comes next is fetched meanwhile, a share with every block: the next panel, and of A the
+                    # next piece.
+                    share = depth * PANEL_STEP // blocks
+                    prefetch_lines(next_b + (i - begin) * share, share)
+                    share = depth * KEPT_STEP // panels
+                    prefetch_lines(a + PIECE * KEPT_STEP + (panel - panel_begin) * share, share)
+                    adjacent_wide(a, a_step, b, b_step, depth, place, c_stride, place if k else none, c_stride)
     restore_denormals(denormals)

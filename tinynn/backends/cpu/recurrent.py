@@ -21,6 +21,7 @@ from .panels import (
     STEP,
     Gradients,
     multiply_panels,
+    prefetch_lines,
     rounded,
     scatter_row,
 )
@@ -30,8 +31,7 @@ from .tasks import ENTRY, named
 from .vectors import flush_denormals, load_part, multiply_add, restore_denormals, store_part
 
 BLOCK_ROWS = 32
-"""Sequences of a task."""
-SMALL_ROWS = 4
+"""Largest number of sequences in a task: the scratch stays in L2, and weights that stream from L3 are used often."""
 PLAN_STEP = 8 * (PRODUCT_INTS + 1)
 PLANS = 4 * PLAN_STEP
 """Bytes of the lists of products at the beginning of a task's scratch."""
@@ -192,6 +192,8 @@ def backward_tasks(first, last, job, work):
                 for i in range(count):
                     n, k = begin + i, t * N + begin + i
                     old = before(h, h0, n, t, T, width, backwards)
+                    prefetch_lines(row_of(old, T, width), width)
+                    prefetch_lines(x + ((n + 1) * T + t) * F * FLOAT, F * FLOAT)
                     keep_inputs(old, row_of(r, n, width), x + (n * T + t) * F * FLOAT,
                                 row_of(extra, n * T + t, width), H, F, work + kept_row,
                                 kept + k * KEPT_STEP, kept_stride)  # fmt: skip
@@ -290,7 +292,7 @@ class Call:
         values["parts_at"] = values["plans_at"] + 8 * PRODUCT_INTS * len(self.products)
         lists = [number for entry in (*self.products, *self.parts) for number in entry]
         job = np.concatenate([tasks.job(fields, values), np.array(lists, np.int64)])
-        tasks.run(tasks_of(), -(-self.N // self.rows), job, self.scratch, threads.get_num_threads() == 1)
+        tasks.run(tasks_of(), -(-self.N // self.rows), job, self.scratch)
 
 
 def give(C, targets, heights) -> None:
@@ -303,7 +305,7 @@ def give(C, targets, heights) -> None:
 
 
 def rows_of_a_task(N: int, work: int) -> int:
-    """How many sequences a task has: several tasks for a small batch, too. work: multiply-adds of a sequence."""
-    if threads.get_num_threads() == 1 or N * work < SERIAL_BELOW:
-        return BLOCK_ROWS
-    return min(BLOCK_ROWS, max(SMALL_ROWS, rounded(-(-N // 2), 4)))
+    """How many sequences a task has: as equal shares as there can be; work: multiply-adds of a sequence."""
+    workers = threads.get_num_threads() if N * work >= SERIAL_BELOW else 1
+    count = -(-N // (BLOCK_ROWS * workers)) * workers
+    return rounded(-(-N // count), MIDDLE)

@@ -4,7 +4,7 @@ from tinynn.activation import Activation
 from tinynn.backends.reference import rnn as reference
 
 from .microkernel import make_load_ints, zero_bytes
-from .panels import STEP, Packed
+from .panels import STEP, Packed, prefetch
 from .plan import FLOAT
 from .recurrent import (
     COMMON,
@@ -34,10 +34,11 @@ load_own = make_load_ints(3)
 
 
 @compiled()
-def step_row(z, h, H, kind):
-    """h = f(z)"""
+def step_row(z, h, H, kind, ahead):
+    """h = f(z). The next row's states, `ahead` bytes further, are fetched."""
     for p in range(0, H * FLOAT, STEP):
         lanes = H - p // FLOAT
+        prefetch(h + ahead + p)
         y = load_part(z + p, lanes)
         if kind == 2:
             y = tanh(y)
@@ -70,7 +71,7 @@ def step(begin, t, job, work):
     _, N, T, _, H, rows, _, _, h, _, _, _, _, _, _, _, _, _ = load_first(job)
     kind, z, z_stride = load_own(job + OWN)
     for n in range(begin, min(begin + rows, N)):
-        step_row(work + z + (n - begin) * z_stride, h + (n * T + t) * H * FLOAT, H, kind)
+        step_row(work + z + (n - begin) * z_stride, h + (n * T + t) * H * FLOAT, H, kind, T * H * FLOAT)
 
 
 @entry_point(ENTRY)
