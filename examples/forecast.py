@@ -12,6 +12,8 @@ pollution: 24 hours of fine dust and weather in, the dust of a later hour out; t
            The network says by how much the dust will change.
 
 A forecast is worth something only beside those that cost nothing: "as it was last" and, for months, "as a year ago".
+Root mean squared errors: LSTM 26 (dense 20) thousand passengers beside 48 and 42; GRU 20.8 micrograms an hour ahead
+beside 22.2.
 The series come from the folder `timeseries` in the folder that TINYNN_DATA names.
 """
 
