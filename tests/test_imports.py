@@ -49,6 +49,7 @@ HEAVY = {
     "safetensors": {"files"},
     "tensorboardX": {"models"},
     "torch": set(),
+    "PIL": {"data"},
     "pandas": set(),
     "scipy": set(),
 }

@@ -58,6 +58,8 @@ def matrices(
     Z = diag(zx, zy), F = diag(-1 where flipped).
     """
     angle, slant = np.radians(np.asarray(theta, float)), np.radians(np.asarray(shear, float))
+    if not (np.isfinite(angle).all() and np.isfinite(slant).all()):
+        raise ValueError("the angles of images are finite numbers")
     cos, sin = np.cos(angle), np.sin(angle)
     h, v = np.where(flip_horizontal, -1.0, 1.0), np.where(flip_vertical, -1.0, 1.0)
     zx, zy = np.asarray(zx, float), np.asarray(zy, float)
@@ -71,7 +73,7 @@ def matrices(
     result[:, 0, 0], result[:, 0, 1], result[:, 0, 2] = yy, yx, y0 - yy * y0 - yx * x0 + y_shift
     result[:, 1, 0], result[:, 1, 1], result[:, 1, 2] = xy, xx, x0 - xy * y0 - xx * x0 + x_shift
     if not np.isfinite(result).all():
-        raise ValueError("the angles, shifts and zooms of images are finite numbers")
+        raise ValueError("the shifts and zooms of images are finite numbers")
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,20 +52,31 @@ def frame_array(frame: Any, what: str) -> np.ndarray:
         ) from None
 
 
+Several = np.ndarray | tuple[Any, ...]
+"""An array; or, of several inputs or outputs, a tuple of arrays (None where one is left out)."""
+
+
 @dataclass(frozen=True)
 class Arrays:
     """A data set in host memory: x, and where they exist labels y and one weight per row."""
 
-    x: np.ndarray
-    y: np.ndarray | None = None
-    weights: np.ndarray | None = None
+    x: Several
+    y: Several | None = None
+    weights: Several | None = None
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.x[0] if isinstance(self.x, tuple) else self.x)
 
     def part(self, rows: Rows) -> Arrays:
         """Some of the rows."""
-        return Arrays(*(None if a is None else a[rows] for a in (self.x, self.y, self.weights)))  # type: ignore[arg-type]
+        return Arrays(*(each(lambda a: a[rows], values) for values in (self.x, self.y, self.weights)))
+
+
+def each(function: Callable[[Any], Any], values: Any) -> Any:
+    """The function of an array, or of every array of a tuple; None stays None."""
+    if isinstance(values, tuple):
+        return tuple(None if a is None else function(a) for a in values)
+    return None if values is None else function(values)
 
 
 def rows_of(order: np.ndarray | None, batch: int, batch_size: int, total: int) -> Rows:

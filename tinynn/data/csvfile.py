@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import stat
 from array import array
@@ -65,6 +64,8 @@ class CSVTable:
 
     def lines(self, delimiter: str) -> Iterator[tuple[int, list[str]]]:
         """(line, cells) of all rows but empty ones; ValueError or OSError, with the path, for what is no text."""
+        import csv
+
         if not stat.S_ISREG(os.stat(self.path).st_mode):
             raise ValueError(f"{self.path} is no plain file (a folder, a pipe, a device?): give the path of a CSV file")
         with open(self.path, newline="", encoding="utf-8-sig") as file:

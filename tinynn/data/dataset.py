@@ -73,7 +73,8 @@ class Dataset:
         self.batch_size: int | None = None
         self._drop_last = False
         self._first, self._stop = 0, sys.maxsize  # which batches
-        self._workers = self._ahead = self._steps_made = self._passes = 0
+        self._workers = self._ahead = self._passes = 0
+        self._drawing = 0  # steps so far that draw random numbers: each has a stream of its own
         self._waited = self._spent = 0.0
 
     @classmethod
@@ -163,7 +164,6 @@ class Dataset:
         dataset = copy.copy(self)
         dataset.__dict__.pop("spec", None)
         dataset._passes, dataset._waited, dataset._spent = 0, 0.0, 0.0
-        dataset._steps_made += 1
         vars(dataset).update(changes)
         return dataset
 
@@ -173,8 +173,8 @@ class Dataset:
             raise ValueError("shuffle rows before they are cut into batches: dataset.shuffle(...).batch(...)")
         if not isinstance(self._base, Rows):
             raise ValueError("a generator can only be read in order: write .cache().shuffle(...), which keeps its rows")
-        step = orders.Shuffle(checked_seed(seed), f"shuffle/{self._steps_made}")
-        return self._with(_orders=(*self._orders, step))
+        step = orders.Shuffle(checked_seed(seed), f"shuffle/{self._drawing}")
+        return self._with(_drawing=self._drawing + 1, _orders=(*self._orders, step))
 
     def batch(self, n: int, drop_last: bool = False) -> Dataset:
         """Batches of n rows; the last may be smaller, or is left out."""
@@ -192,8 +192,9 @@ class Dataset:
 
         workers: threads that compute ahead (for functions that release Python's lock, as NumPy's do, or that wait)
         """
-        step = mapping(function, rows, checked_seed(seed), f"map/{self._steps_made}")
-        return self._with(_maps=(*self._maps, step), _workers=max(self._workers, whole("workers", workers, 0)))
+        step = mapping(function, rows, checked_seed(seed), f"map/{self._drawing}")
+        workers = max(self._workers, whole("workers", workers, 0))
+        return self._with(_drawing=self._drawing + 1, _maps=(*self._maps, step), _workers=workers)
 
     def cache(self) -> Dataset:
         """Keep in memory what was computed so far: rows before `batch`, whole batches after it.

@@ -40,9 +40,14 @@ class Source(Protocol):
     steps: batches in an epoch, None where only reading tells
     """
 
-    spec: Spec
-    rows: int | None
-    steps: int | None
+    @property
+    def spec(self) -> Spec: ...
+
+    @property
+    def rows(self) -> int | None: ...
+
+    @property
+    def steps(self) -> int | None: ...
 
     def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
         """The batches of epoch ``number`` from batch ``first`` on.
