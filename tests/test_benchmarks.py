@@ -105,10 +105,10 @@ def test_without_torch_it_says_how_to_install_it(tmp_path: Path) -> None:
     assert 'pip install -c tests/constraints.txt "tinynn-np[oracle]"' in done.stderr
 
 
-# -- convolutional networks ------------------------------------------------------------------------------------------
+# -- convolutional and recurrent networks ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["c1", "m2", "vgg64", "resnet20"])
+@pytest.mark.parametrize("name", ["c1", "m2", "vgg64", "resnet20", "lstm", "gru", "rnn"])
 def test_both_libraries_take_the_same_steps_of_the_networks_with_torch(name: str, tmp_path: Path, monkeypatch) -> None:
     """Two steps on a few rows: the second loss has seen the gradients of the first.
 

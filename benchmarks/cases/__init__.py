@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib
 
-from benchmarks.cases import conv, dense
+from benchmarks.cases import conv, dense, recurrent
 from benchmarks.cases.base import Case
 
-CASES: dict[str, Case] = {case.name: case for case in (*dense.CASES, *conv.CASES)}
+CASES: dict[str, Case] = {case.name: case for case in (*dense.CASES, *conv.CASES, *recurrent.CASES)}
 
 
 def find(name: str) -> Case:
