@@ -162,13 +162,12 @@ def timed_backend(backend: Any, clock: Clock) -> Any:
 
 def stages(run: Any, meter: Any, steps: int, clock: Clock) -> None:
     """``Run.epoch`` and ``Run.step`` of the training loop, written out with a clock between the stages."""
-    from tinynn.data.arrays import rows_of
-
     model, graph, optimizer, add, now = run.model, run.graph, run.optimizer, clock.add, perf_counter_ns
-    for batch in range(steps):
+    run.feed.begin(0)
+    for _ in range(steps):
         t0 = now()
-        rows = rows_of(None, batch, run.batch_size, len(run.data))
-        x, y, w = run.feed(graph, rows)
+        run.feed.advance()
+        x, y, w = run.feed(graph)
         t1 = now()
         prediction = model(x)
         t2 = now()
@@ -179,7 +178,7 @@ def stages(run: Any, meter: Any, steps: int, clock: Clock) -> None:
         t4 = now()
         optimizer.step()
         t5 = now()
-        meter.add(value, x.data.shape[0], y, prediction.data, w)
+        meter.add(value, None, x.data.shape[0], y, prediction, w)
         t6 = now()
         for label, start, stop in zip(STAGES, (t0, t1, t2, t3, t4, t5), (t1, t2, t3, t4, t5, t6), strict=True):
             add(label, stop - start)
@@ -190,9 +189,10 @@ STAGES = ("feed: rows to tensors", "forward: the layers", "loss", "backward", "o
 
 def fit_step(name: str, batch_size: int) -> Iterator[tuple[str, Table]]:
     """Tables for one ``fit`` step of a case."""
-    from tinynn.models.batches import Meter
+    from tinynn.models.batches import ArrayFeed
     from tinynn.models.callbacks import CallbackList
     from tinynn.models.door import checked_arrays
+    from tinynn.models.meter import Meter
     from tinynn.models.training import Run
 
     case = CASES[name]
@@ -207,7 +207,7 @@ def fit_step(name: str, batch_size: int) -> Iterator[tuple[str, Table]]:
     whole = share("fit, per step", microseconds("", fit), 10 * steps)
 
     data = checked_arrays(model, x, y, None)
-    run = Run(model, data, batch_size, steps, False, None, CallbackList([], model, {}))
+    run = Run(model, ArrayFeed(model, data, batch_size), None, CallbackList([], model, {}))
     rounds = [Clock() for _ in range(5 * REPEATS)]
     for clock in rounds:
         stages(run, Meter(model), steps, clock)

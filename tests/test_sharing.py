@@ -227,8 +227,7 @@ def test_a_layer_of_two_results_in_a_functional_model():
     g = Graph(gradients=False)
     a, b = both(g.tensor(X))
     assert np.allclose(a.numpy() ** 2 + b.numpy() ** 2, 1, rtol=1e-5)
-    with pytest.raises(ValueError, match="several inputs or outputs"):
-        both.predict(X)
+    np.testing.assert_array_equal(both.predict(X), [a.numpy(), b.numpy()])
 
 
 class Broken(Function):
@@ -316,3 +315,34 @@ def test_evaluating_inside_an_epoch_does_not_disturb_its_metrics():
         return model.fit(X, Y, batch_size=8, callbacks=list(callbacks), verbose=0).history
 
     assert accuracy(Evaluate()) == accuracy()
+
+
+# -- input and output, as Keras listings take models apart -------------------------------------------------------------
+
+
+def test_feature_maps_and_a_new_head_from_the_outputs_of_layers():
+    stack = Sequential([L.Dense(5, activation="relu", input_shape=(4,)), L.Dense(3)])
+    x = np.ones((2, 4), "float32")
+    maps = Model(stack.inputs, [layer.output for layer in stack.layers])
+    assert [t.shape for t in maps(Graph().tensor(x))] == [(2, 5), (2, 3)]
+    head = Model(stack.input, L.Dense(7)(stack.layers[0].output))
+    assert head.layers[0] is stack.layers[0] and head.predict(x, verbose=0).shape == (2, 7)
+    np.testing.assert_array_equal(Model(stack.input, stack.output).predict(x), stack.predict(x))
+
+
+def test_output_of_a_layer_that_was_not_called_says_what_to_do():
+    with pytest.raises(AttributeError, match="layer 'dense' has no input and output yet"):
+        L.Dense(3).output  # noqa: B018
+    assert not hasattr(Sequential([L.Dense(3)]), "output")
+
+
+def test_layers_of_your_own_may_have_attributes_of_these_names():
+    class Own(Model):
+        def __init__(self):
+            super().__init__()
+            self.input, self.output = L.Dense(4), L.Dense(3)
+
+        def forward(self, x):
+            return self.output(self.input(x))
+
+    assert Own().predict(np.ones((2, 5)), verbose=0).shape == (2, 3)

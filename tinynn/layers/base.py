@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,16 @@ class Symbol:
     def __repr__(self) -> str:
         made = f" made by {self.layer.name}" if self.layer is not None else ""
         return f"<Symbol {(None, *self.shape)}{made}>"
+
+
+class Fallback:
+    """A property that an attribute of the same name hides: a layer of your own may call a part of itself ``output``."""
+
+    def __init__(self, find: Callable[[Any], Any]):
+        self.find, self.__doc__ = find, find.__doc__
+
+    def __get__(self, layer: Any, _: Any = None) -> Any:
+        return self if layer is None else self.find(layer)
 
 
 class Layer:
@@ -236,10 +247,38 @@ class Layer:
         inputs = list(x) if many else [x]
         shapes = [s.shape for s in inputs]
         output = self.ensure_built(shapes if many else shapes[0])
-        if not isinstance(output, list):
-            return Symbol(output, self, inputs, takes_list=many, options=options)
-        call = Symbol((), self, inputs, takes_list=many, options=options)
-        return [Symbol(shape, inputs=[call], index=i) for i, shape in enumerate(output)]
+        several = isinstance(output, list)
+        call = Symbol(() if several else output, self, inputs, takes_list=many, options=options)
+        if self._call is None or self._call() is None:
+            self._call = weakref.ref(call)  # not the call itself, which knows the layer: models shall die at once
+        return results_of(call, output) if several else call
+
+    _call: Callable[[], Symbol | None] | None = None
+    """The first call that was written down, as long as anybody holds it."""
+
+    def first_call(self) -> Symbol:
+        """AttributeError where there is none."""
+        call = self._call() if self._call is not None else None
+        if call is None or call.layer is not self:
+            raise AttributeError(
+                f"layer '{self.label}' has no input and output yet: it was not called on symbols, nor put into a "
+                "Sequential that knows its input_shape"
+            )
+        return call
+
+    @Fallback
+    def input(self) -> Any:
+        """The symbol that the layer was first called on, or the list of them."""
+        call = self.first_call()
+        return list(call.inputs) if call.takes_list else call.inputs[0]
+
+    @Fallback
+    def output(self) -> Any:
+        """The symbol that the first call made, or the list: ``Model(model.input, model.get_layer("pool").output)``."""
+        call = self.first_call()
+        shapes = [s.shape for s in call.inputs]
+        made = self.ensure_built(shapes if call.takes_list else shapes[0])
+        return results_of(call, made) if isinstance(made, list) else call
 
     def ensure_built(self, input_shape: Any) -> Any:
         """Build at the first call; afterwards check that the shape fits. Returns the output shape."""
@@ -387,6 +426,11 @@ class Layer:
 
 
 # -- helpers ---------------------------------------------------------------------------------------------------------
+
+
+def results_of(call: Symbol, shapes: Sequence[Shape]) -> list[Symbol]:
+    """The results of a call that has several."""
+    return [Symbol(shape, inputs=[call], index=i) for i, shape in enumerate(shapes)]
 
 
 def snake_case(name: str) -> str:

@@ -75,7 +75,9 @@ class Writer:
             )
         lists = [model.many_inputs, model.many_outputs]
         outputs = [at[id(s)] for s in model.outputs]
-        return {"name": model.name, "inputs": len(model.inputs), "calls": calls, "outputs": outputs, "lists": lists}
+        record = {"name": model.name, "inputs": len(model.inputs), "calls": calls, "outputs": outputs, "lists": lists}
+        given = {key: vars(model)[key] for key in ("input_names", "output_names") if key in vars(model)}
+        return {**record, "names": given} if given else record
 
 
 def to_record(model: Model) -> Record:
@@ -174,9 +176,11 @@ class Reader:
                 inputs: list[Symbol] = [values[k] for k in call["inputs"]]
                 options = {k: as_option(v) for k, v in functions_of(call["options"], self.objects).items()}
                 values.append(self.layers[call["layer"]].symbols(inputs if call["list"] else inputs[0], options))
+        inputs, outputs = values[: record["inputs"]], [values[k] for k in record["outputs"]]
+        names = record.get("names", {})
         return Model(
-            values[: record["inputs"]],
-            [values[k] for k in record["outputs"]],
+            dict(zip(names["input_names"], inputs, strict=True)) if "input_names" in names else inputs,
+            dict(zip(names["output_names"], outputs, strict=True)) if "output_names" in names else outputs,
             name=record["name"],
             backend=self.backend,
         )

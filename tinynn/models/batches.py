@@ -1,21 +1,21 @@
-"""Batches on their way in, and what is measured on the way out."""
+"""Batches on their way to the backend: cut from arrays, or read from a Source."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinynn.backends import host
-from tinynn.config import constructor_arguments
 from tinynn.data import Arrays
-from tinynn.data.arrays import Rows, fetch
+from tinynn.data.arrays import Rows, fetch, rows_of
+from tinynn.data.source import Batch, Source
 from tinynn.graph import Graph
 from tinynn.models import door
-from tinynn.models.callbacks import Logs
+from tinynn.models.options import checked_steps
+from tinynn.models.weighting import with_class_weights
 from tinynn.tensor import Tensor
-from tinynn.typing import Array
 
 if TYPE_CHECKING:
     from tinynn.models.model import Model
@@ -27,84 +27,194 @@ quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
 class Feed:
-    """Batches of a data set as arrays of the model's backend."""
+    """What an epoch is made of. ``begin``; then ``advance`` to each batch, and call to have it; at the end ``close``.
 
-    def __init__(self, model: Model, data: Arrays):
-        self.backend, self.data = model.backend, data
-        self.dtype = door.input_dtype(model)
-        self.label_dtype = np.dtype("float32")
-        if data.y is not None and data.y.dtype.kind == "i":
-            self.label_dtype = data.y.dtype
+    rows, steps, batch_size: of an epoch, None where nobody knows
+    passes:   how many numbers an epoch takes (a Source that is shorter than an epoch begins anew)
+    once:     whether a batch that was taken is gone
+    """
 
-    def __call__(self, graph: Graph, rows: Rows) -> tuple[Tensor, Array | None, Array | None]:
-        """x as a tensor of the graph; y and weights as arrays."""
-        data, backend = self.data, self.backend
-        x = Tensor(fetch(data.x, rows, backend, self.dtype), graph)
-        y = None if data.y is None else fetch(data.y, rows, backend, self.label_dtype)
-        w = None if data.weights is None else fetch(data.weights, rows, backend, WEIGHT_DTYPE)
+    rows: int | None
+    steps: int | None
+    batch_size: int | None = None
+    passes = 1
+    once = False
+    data: Arrays
+    place: Rows
+
+    def __init__(self, model: Model):
+        self.model, self.backend = model, model.backend
+        self.dtypes = door.input_dtypes(model)
+
+    def hold(self, data: Arrays) -> None:
+        """What batches are cut from."""
+        self.data = data
+        self.many_x, self.many_y = isinstance(data.x, tuple), isinstance(data.y, tuple)
+        self.label_dtypes = [label_dtype(y) for y in (data.y if isinstance(data.y, tuple) else (data.y,))]
+
+    def __call__(self, graph: Graph) -> tuple[Any, Any, Any]:
+        """x as a tensor of the graph, or a list of them; y and weights as arrays, or lists of them."""
+        data, rows, backend = self.data, self.place, self.backend
+        x: Any
+        y: Any = data.y
+        w: Any = data.weights
+        if self.many_x:
+            x = [Tensor(fetch(a, rows, backend, dtype), graph) for a, dtype in zip(data.x, self.dtypes, strict=True)]
+        else:
+            x = Tensor(fetch(data.x, rows, backend, self.dtypes[0]), graph)  # type: ignore[arg-type]
+        if self.many_y:
+            y = [None if a is None else fetch(a, rows, backend, d) for a, d in zip(y, self.label_dtypes, strict=True)]
+            w = w and [None if a is None else fetch(a, rows, backend, WEIGHT_DTYPE) for a in w]
+        elif y is not None:
+            y = fetch(y, rows, backend, self.label_dtypes[0])
+            w = None if w is None else fetch(w, rows, backend, WEIGHT_DTYPE)
         return x, y, w
 
+    def begin(self, number: int, first: int = 0) -> None:
+        """Epoch ``number``, from batch ``first`` on."""
+        raise NotImplementedError
 
-class Meter:
-    """Running means of loss and metrics, summed on the backend and read only when somebody asks."""
+    def advance(self) -> bool:
+        """Go to the next batch; False where the epoch has come to its end."""
+        raise NotImplementedError
 
-    def __init__(self, model: Model, own: bool = True):
-        """own: use the model's metrics; else copies, so that evaluating does not disturb a training that goes on."""
-        self.metrics = model.compiled.metrics  # type: ignore[union-attr]
-        if not own:
-            self.metrics = [copy.copy(metric) for metric in self.metrics]
-        self.weighted_from = model.compiled.weighted_from  # type: ignore[union-attr]
-        self.backend = model.backend
-        self.reset()
+    def close(self) -> None:
+        """Let go of what is held, threads included."""
 
-    def reset(self) -> None:
-        """Forget all batches."""
-        for metric in self.metrics:
-            metric.reset_state()
-        self.total = self.backend.full((), 0.0, "float64")
-        self.count = 0
+    def again(self, number: int, batch: int) -> Feed:
+        """A feed that stands at this batch, for a second look."""
+        if self.once:
+            return self  # which still holds it
+        feed = copy.copy(self)
+        feed.begin(number, batch)
+        feed.advance()
+        return feed
 
-    def add(self, loss: Array, rows: int, y: Array, prediction: Tensor, weights: Array | None) -> None:
-        self.total += loss * float(rows)
-        self.count += rows
-        mask = prediction.mask
-        if mask is not None:
-            mask = mask.astype(WEIGHT_DTYPE)
-        for i, metric in enumerate(self.metrics):
-            given = mask
-            if i >= self.weighted_from and weights is not None:
-                given = (
-                    weights
-                    if mask is None
-                    else mask * weights.reshape(weights.shape + (1,) * (mask.ndim - weights.ndim))
-                )
-            metric.update_state(y, prediction.data, given)
+    def row(self, i: int) -> str:
+        """What row i of the batch is called in messages."""
+        raise NotImplementedError
 
-    def logs(self) -> Logs:
-        """Read the means."""
-        result = {"loss": float(host(self.total)) / max(self.count, 1)}
-        for metric in self.metrics:
-            value = metric.result()
-            result[metric.name] = float(value) if np.ndim(value) == 0 else value
-        return result
 
-    def state(self) -> tuple[list[Any], dict[str, np.ndarray]]:
-        """What has gathered, as a record and arrays, so that an epoch can be taken up in its middle."""
-        record: list[Any] = [self.count]
-        arrays = {"total": np.array(host(self.total))}
-        for i, metric in enumerate(self.metrics):
-            kept = {k: v for k, v in vars(metric).items() if k not in constructor_arguments(type(metric))}
-            held = {k: v for k, v in kept.items() if hasattr(v, "dtype")}
-            arrays |= {f"{i}/{k}": np.array(host(v)) for k, v in held.items()}
-            record.append({k: v for k, v in kept.items() if v is None or isinstance(v, (int, float))})
-        return record, arrays
+class ArrayFeed(Feed):
+    """Batches of arrays in host memory, as they lie or in a new order for each epoch."""
 
-    def restore(self, record: list[Any], arrays: dict[str, np.ndarray]) -> None:
-        """Take up what ``state`` gave."""
-        self.count = record[0]
-        self.total[...] = self.backend.asarray(arrays["total"], "float64")
-        for i, (metric, numbers) in enumerate(zip(self.metrics, record[1:], strict=True)):
-            vars(metric).update(numbers)
-            for name, array in arrays.items():
-                if name.startswith(f"{i}/"):
-                    setattr(metric, name.removeprefix(f"{i}/"), self.backend.asarray(array, array.dtype))
+    def __init__(self, model: Model, data: Arrays, batch_size: int, steps: int | None = None, shuffle: bool = False):
+        super().__init__(model)
+        self.hold(data)
+        self.rows = self.total = len(data)
+        self.batch_size = self.size = batch_size
+        self.steps = self.count = checked_steps(steps, self.total, batch_size)
+        self.shuffle = shuffle
+        self.order: np.ndarray | None = None
+        self.next = 0
+
+    def begin(self, number: int, first: int = 0) -> None:
+        self.order, self.next = None, first
+        if self.shuffle:
+            generator = self.model.stream.generator("shuffle", number)  # type: ignore[union-attr]
+            self.order = generator.permutation(self.total)
+
+    def advance(self) -> bool:
+        batch = self.next
+        if batch >= self.count:
+            return False
+        self.place = rows_of(self.order, batch, self.size, self.total)
+        self.next = batch + 1
+        return True
+
+    def row(self, i: int) -> str:
+        return f"row {self.place.start + i if isinstance(self.place, slice) else self.place[i]} of the data"
+
+
+class SourceFeed(Feed):
+    """Batches of a Source, each checked on the host before it is computed with.
+
+    steps:   how many make an epoch; None for all. A Source that knows its length begins anew where it is shorter
+    targets: whether the batches must have y
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        source: Source,
+        steps: int | None = None,
+        class_weight: dict[int, float] | None = None,
+        targets: bool = True,
+        prefix: str = "",
+    ):
+        super().__init__(model)
+        self.source, self.class_weight, self.targets, self.prefix = source, class_weight, targets, prefix
+        self.steps = source.steps if steps is None else steps
+        self.rows = source.rows if self.steps == source.steps else None
+        self.once = getattr(source, "once", False)
+        if source.steps and self.steps:
+            self.passes = -(-self.steps // source.steps)
+        self.iterator: Iterator[Batch] | None = None
+        self.place = slice(None)
+        self.number = self.next = self.read = 0
+
+    def begin(self, number: int, first: int = 0) -> None:
+        self.next, self.number = first, number
+        if self.source.steps:
+            passes, first = divmod(first, self.source.steps)
+            self.number += passes
+        self.open(first)
+
+    def open(self, first: int = 0) -> None:
+        """Begin a pass."""
+        self.iterator, self.read = iter(self.source.epoch(self.number, first)), first
+
+    def advance(self) -> bool:
+        if self.next == self.steps:
+            return False
+        self.data = None  # type: ignore[assignment]  # so that two batches never live at once
+        batch = self.taken()
+        if batch is None:
+            return False
+        what = f"{self.prefix}batch {self.next}'s "
+        x, y, w = batch
+        if self.targets:
+            data = with_class_weights(door.checked_arrays(self.model, x, y, w, what), self.class_weight, quiet=True)
+        else:
+            data = Arrays(door.checked_features(self.model, x, f"{what}x"))
+        self.hold(data)
+        self.next += 1
+        return True
+
+    def taken(self) -> Batch | None:
+        """The next batch; None at the end of an epoch of unknown length, ValueError where it ends too early."""
+        assert self.iterator is not None
+        batch = next(self.iterator, None)
+        known = self.source.steps
+        if batch is None and known and self.read == known and self.steps is not None:
+            self.close()
+            self.number += 1
+            self.open()
+            batch = next(self.iterator, None)
+        if batch is not None:
+            self.read += 1
+            return batch
+        if self.steps is None and self.next:
+            return None
+        if self.steps is None:
+            raise ValueError(f"{self.prefix}data end before the first batch")
+        wanted = f"{known} batches in each pass" if known else f"{self.steps} for each epoch (steps)"
+        raise ValueError(
+            f"{self.prefix}data ended after {self.read if known else self.next} batches, but there shall be {wanted}. "
+            "The weights are those of the last step. Give more batches or take fewer steps, or use a "
+            "data.Dataset, which begins anew in every epoch"
+        )
+
+    def close(self) -> None:
+        """Stops the threads of the Source."""
+        iterator, self.iterator = self.iterator, None
+        if hasattr(iterator, "close"):
+            iterator.close()  # type: ignore[union-attr]
+
+    def row(self, i: int) -> str:
+        return f"row {i} of the batch"
+
+
+def label_dtype(y: np.ndarray | None) -> np.dtype[Any]:
+    """What labels are converted to: class numbers stay whole."""
+    return y.dtype if y is not None and y.dtype.kind == "i" else np.dtype("float32")

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinynn.backends import host
-from tinynn.data.arrays import Rows
+from tinynn.layers.base import Layer
 
 if TYPE_CHECKING:
     from tinynn.graph import Graph
-    from tinynn.layers.base import Layer
     from tinynn.models.batches import Feed
     from tinynn.models.model import Model
 
 
-def not_finite_error(model: Model, feed: Feed, rows: Rows, batch: int, step: Any, learning_rate: float) -> ValueError:
-    """The error for a step that was skipped; ``step`` is the random counter that its batch began with.
+def not_finite_error(model: Model, feed: Feed, batch: int, step: Any, learning_rate: float) -> ValueError:
+    """The error for a step that was skipped.
+
+    feed: stands at its batch; step: the random counter with which it began
 
     The random counter and running statistics are left as they were.
     """
@@ -29,7 +30,7 @@ def not_finite_error(model: Model, feed: Feed, rows: Rows, batch: int, step: Any
     else:
         try:
             stream.step[...] = step
-            what = first_not_finite(model, feed, rows)
+            what = first_not_finite(model, feed)
         finally:
             stream.step[...] = counter
     return ValueError(
@@ -38,31 +39,45 @@ def not_finite_error(model: Model, feed: Feed, rows: Rows, batch: int, step: Any
     )
 
 
-def first_not_finite(model: Model, feed: Feed, rows: Rows) -> str:
+def first_not_finite(model: Model, feed: Feed) -> str:
     """Forward layer by layer, then labels and loss, then the gradients from the last layer to the first."""
     graph = model.graph(training=True)
     graph.updates = []  # running statistics stay as they are
-    x, y, w = feed(graph, rows)
-    if bad := bad_rows(x.data, rows):
-        return f"the input of layer '{model.first_name}' holds values that are not finite (as {x.dtype}), {bad}"
-    calls = calls_of(model, graph, x)
+    x, y, w = feed(graph)
+    several = isinstance(x, list)
+    for name, tensor in zip(model.input_names, x if several else [x], strict=True):
+        if bad := bad_rows(tensor.data, feed):
+            where = f"input '{name}'" if several else f"input of layer '{model.first_name}'"
+            return f"the {where} holds values that are not finite (as {tensor.dtype}), {bad}"
+    calls, prediction = calls_of(model, graph, x)
     for layer, output in calls:
         results = output if isinstance(output, (list, tuple)) else [output]
-        if bad := next(filter(None, (bad_rows(y.data, rows) for y in results)), ""):
+        if bad := next(filter(None, (bad_rows(y.data, feed) for y in results)), ""):
             return f"layer '{layer.label}' is the first whose output is not finite, {bad}"
-    layer, prediction = calls[-1]
-    if y is not None and (bad := bad_rows(y, rows)):
-        return f"the labels y for the output of layer '{layer.label}' hold values that are not finite, {bad}"
-    return wrong_in_loss(model, graph, layer, prediction, y, w)
+    compiled = model.compiled
+    assert compiled is not None
+    several = compiled.several
+    names = [f"output '{output.name}'" for output in compiled.outputs] if several else [named(model)]
+    for name, target in zip(names, y if several else [y], strict=True):
+        if target is not None and (bad := bad_rows(target, feed)):
+            return f"the labels y for the {name} hold values that are not finite, {bad}"
+    return wrong_in_loss(model, graph, names, prediction, y, w)
 
 
-def wrong_in_loss(model: Model, graph: Graph, layer: Layer, prediction: Any, y: Any, w: Any) -> str:
+def named(model: Model) -> str:
+    """The only output, for messages."""
+    return f"output of layer '{model.last_name}'"
+
+
+def wrong_in_loss(model: Model, graph: Graph, names: list[str], prediction: Any, y: Any, w: Any) -> str:
     """The loss, the penalties, and then the gradients."""
     compiled = model.compiled
     assert compiled is not None
-    loss = compiled.loss.compute(y, prediction, w, prediction.mask)
-    if not np.isfinite(host(loss.data)).all():
-        return f"the loss on the output of layer '{layer.label}' is not finite, although output and labels are"
+    loss, parts = compiled.loss_of(y, prediction, w)
+    trained = [name for name, output in zip(names, compiled.outputs, strict=True) if output.loss is not None]
+    for name, part in zip(trained, [loss.data] if parts is None else parts, strict=True):
+        if not np.isfinite(host(part)).all():
+            return f"the loss on the {name} is not finite, although output and labels are"
     for parameter in compiled.regularized:
         penalty = parameter.regularizer(graph.parameter(parameter))
         if not np.isfinite(host(penalty.data)).all():
@@ -85,19 +100,23 @@ def largest(array: Any) -> float:
     return float(np.abs(host(array)).max(initial=0.0))
 
 
-def calls_of(model: Model, graph: Graph, x: Any) -> list[tuple[Layer, Any]]:
-    """The calls of one forward pass with the random numbers of the batch's step."""
+def calls_of(model: Model, graph: Graph, x: Any) -> tuple[list[tuple[Layer, Any]], Any]:
+    """The calls of one forward pass with the random numbers of the batch's step, and what they come to."""
     assert model.stream is not None
     model.stream.advance()
     graph.root = model
+    calls: list[tuple[Layer, Any]] = []
     try:
-        return model.trace(x)
+        if not model.own_forward:
+            return calls, model.run(x, lambda layer, output: calls.append((layer, output)))
+        y = model.forward(x)
+        return [(model, y)], y
     finally:
         graph.root = None
 
 
-def bad_rows(array: Any, rows: Rows) -> str:
-    """Which rows hold NaN or infinity; empty where none does."""
+def bad_rows(array: Any, feed: Feed) -> str:
+    """Which rows of the feed's batch hold NaN or infinity; empty where none does."""
     values = host(array)
     if values.dtype.kind != "f":
         return ""
@@ -105,5 +124,4 @@ def bad_rows(array: Any, rows: Rows) -> str:
     if finite.all():
         return ""
     bad = np.flatnonzero(~finite)
-    first = rows.start + bad[0] if isinstance(rows, slice) else rows[bad[0]]
-    return f"in {len(bad)} of the {len(finite)} rows of the batch (the first is row {first} of the data)"
+    return f"in {len(bad)} of the {len(finite)} rows of the batch (the first is {feed.row(int(bad[0]))})"

@@ -5,254 +5,44 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from tinynn import backends, losses, optim
-from tinynn import metrics as metrics_module
+from tinynn import optim
 from tinynn.backends import Backend
-from tinynn.errors import nearest
 from tinynn.graph import Graph
-from tinynn.layers.base import Layer, Symbol, frozen_ids, snake_case
-from tinynn.layers.recurrent import Recurrent
-from tinynn.models import door, evaluation, functional, fusion, training
+from tinynn.layers.base import Symbol
+from tinynn.models import evaluation, training
 from tinynn.models.callbacks import Callback, History, listed
-from tinynn.models.summary import Row, table
-from tinynn.parameter import Parameter
-from tinynn.random import Stream
+from tinynn.models.compiled import Compiled
+from tinynn.models.network import Network
+from tinynn.models.options import FitOptions
 from tinynn.tensor import Tensor
-from tinynn.typing import ArrayLike
+from tinynn.typing import Array
 
 
-class Compiled:
-    """What ``compile`` settled: loss, optimizer, metrics, and which layers were trainable then."""
-
-    def __init__(
-        self,
-        loss: Any,
-        optimizer: Any,
-        plain: Sequence[Any],
-        weighted: Sequence[Any],
-        trainable: list[bool],
-        fast_math: bool = False,
-        fuse: bool = True,
-    ):
-        self.loss, self.optimizer, self.fast_math, self.fuse = loss, optimizer, fast_math, fuse
-        self.metric_names = [*plain, *weighted]
-        self.weighted_from = len(plain)
-        """From this metric on sample weights count."""
-        self.trainable = trainable
-        self.metrics: list[Any] = []
-        self.regularized: list[Parameter] = []
-        self.frozen: frozenset[int] = frozenset()
-        """Ids of the layers and parameters that are not trained: ``trainable`` as ``compile`` found it."""
-        self.ready = False
-
-
-class Model(Layer):
+class Model(Network):
     """A layer made of layers that can be trained.
 
     ``Model(inputs, outputs)`` is the functional form: layers called on ``Input`` symbols, with skips, shared and nested
-    models. ``Sequential`` is the stack. A model is itself a layer, so it can be used inside another one.
+    models, several inputs and outputs (lists, or dicts with names). ``Sequential`` is the stack. A model is itself a
+    layer, so it can be used inside another one.
 
     backend: "cpu", "reference", "gpu", or None for the default (``TINYNN_BACKEND``, else "cpu")
     """
 
     def __init__(
         self,
-        inputs: Symbol | Sequence[Symbol] | None = None,
-        outputs: Symbol | Sequence[Symbol] | None = None,
+        inputs: Symbol | Sequence[Symbol] | Mapping[str, Symbol] | None = None,
+        outputs: Symbol | Sequence[Symbol] | Mapping[str, Symbol] | None = None,
         name: str | None = None,
         backend: str | Backend | None = None,
     ):
-        super().__init__(name=name)
-        self.name = name or snake_case(type(self).__name__)
-        self.auto_named = name is None
-        self.stream = Stream()
-        self.names: dict[int, str] = {}
-        """Names that layers have in this model only, because their own was taken here."""
-        if isinstance(backend, str) and backend not in backends.NAMES:
-            backends.get(backend)
-        self._backend = backend
-        self.compiled: Compiled | None = None
-        self._plan: fusion.Plan | None = None
+        super().__init__(inputs, outputs, name, backend)
         self.stop_training = False
         self.history: History | None = None
         self.shuffles = 0
         """How many orders of the rows were drawn, so that a second ``fit`` goes on with new ones."""
-        if inputs is not None:
-            self._wire(inputs, outputs)
-
-    # -- structure ---------------------------------------------------------------------------------------------------
-
-    def _wire(self, inputs: Any, outputs: Any) -> None:
-        """The functional form: find the calls between inputs and outputs."""
-        self.inputs = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
-        self.outputs = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
-        # Old listings write Model(inputs=[x], outputs=[y]); lists of one are that one.
-        self.many_inputs, self.many_outputs = len(self.inputs) != 1, len(self.outputs) != 1
-        for symbol in [*self.inputs, *self.outputs]:
-            if not isinstance(symbol, Symbol):
-                raise TypeError(
-                    f"'{self.label}' expects inputs and outputs made by Input(...) and layers called on them, "
-                    f"got {symbol!r}"
-                )
-        self.order = functional.call_order(self.inputs, self.outputs)
-        self.stack = functional.layers_of(self.order)
-        named: list[Layer] = []
-        for layer in self.stack:
-            self.take_name(layer, self.free_name(layer, named))
-            named.append(layer)
-        self.input_dtype = self.inputs[0].dtype
-        shapes, results = [s.shape for s in self.inputs], [s.shape for s in self.outputs]
-        self.built_for = shapes if self.many_inputs else shapes[0]
-        self.output_shape = results if self.many_outputs else results[0]
-        self.built = True
-        self.name_variables()
-
-    @property
-    def layers(self) -> list[Layer]:
-        """The layers directly inside, in order."""
-        return list(self.layers_inside())
-
-    @property
-    def last(self) -> Layer | None:
-        """The layer that gives the output; None where there is none, or several outputs."""
-        if hasattr(self, "outputs"):
-            return self.outputs[0].layer if len(self.outputs) == 1 else None
-        return self.layers[-1] if self.layers else None
-
-    @property
-    def last_name(self) -> str:
-        """Its name, for messages."""
-        return self.last.label if self.last is not None else self.label
-
-    @property
-    def first_name(self) -> str:
-        return self.layers[0].label if self.layers else self.label
-
-    def free_name(self, layer: Layer, others: Iterable[Layer]) -> str:
-        """The name a layer gets in this model: its own, or ``dense``, ``dense_1``, ...; ValueError if both insist."""
-        taken = {self.name_of(other, other.label) for other in others}
-        if layer.name is not None and layer.name not in taken:
-            return layer.name
-        if layer.name is not None and not layer.auto_named:
-            raise ValueError(
-                f"'{self.label}' has two layers of the name '{layer.name}': give one of them another name=..."
-            )
-        base, k = snake_case(type(layer).__name__), 0
-        while (name := f"{base}_{k}" if k else base) in taken:
-            k += 1
-        return name
-
-    def take_name(self, layer: Layer, name: str) -> None:
-        """A layer without a name takes this one for good; one that another model named has it here only."""
-        if layer.name is None:
-            layer.name, layer.auto_named = name, True
-        elif layer.name != name:
-            self.names[id(layer)] = name
-
-    def name_of(self, layer: Layer, key: str) -> str:
-        return self.names.get(id(layer)) or layer.name or key
-
-    @property
-    def root_path(self) -> str:
-        """The variables of a model are called ``dense/kernel``, without the model's own name."""
-        return ""
-
-    def name_variables(self) -> None:
-        """Give new variables inside their paths and this model's random stream."""
-        assert self.stream is not None
-        self.bind(self.stream, "", self.backend if self._backend is not None else None)
-        self.substreams, self.bound = {}, True
-
-    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
-        """A layer by its name or its position; LookupError names the nearest."""
-        if (name is None) == (index is None):
-            raise ValueError("get_layer expects a name or an index")
-        if index is not None:
-            return self.layers[index]
-        for layer in self.layers:
-            if self.name_of(layer, layer.label) == name:
-                return layer
-        known = [self.name_of(layer, layer.label) for layer in self.layers]
-        raise LookupError(f"'{self.label}' has no layer '{name}': {nearest(str(name), known)}")
-
-    def __call__(self, x: Any, **options: Any) -> Any:
-        one = isinstance(x, (list, tuple)) and len(x) == 1 and not getattr(self, "many_inputs", True)
-        return super().__call__(x[0] if one else x, **options)
-
-    def carry_mask(self, x: Any, y: Any) -> None:
-        """The layers inside did it."""
-
-    def forward(self, x: Any) -> Any:
-        """The functional form's calls; a subclass may write its own with the layers that its constructor made."""
-        return self.run(x)
-
-    def run(self, x: Any, visit: functional.Visit = None) -> Any:
-        """Forward, layer by layer; ``visit(layer, output)`` sees every call."""
-        if not hasattr(self, "order"):
-            raise NotImplementedError(
-                f"'{self.label}' has no forward: make it as Model(inputs, outputs), or write forward(x)"
-            )
-        tensors = x if self.many_inputs else [x]
-        fused = visit is None and tensors[0].graph.fuse
-        steps = self.fusion_plan.steps if fused else map(functional.Step, self.order)
-        values = functional.run(steps, self.inputs, tensors, visit)
-        results = [values[id(s)] for s in self.outputs]
-        return results if self.many_outputs else results[0]
-
-    @property
-    def fusion_plan(self) -> fusion.Plan:
-        """What runs with fused blocks call, settled at the first one."""
-        if self._plan is None:
-            self._plan = self._planned()
-        return self._plan
-
-    def _planned(self) -> fusion.Plan:
-        return fusion.of_calls(self.order, self.outputs)
-
-    def trace(self, x: Any) -> list[tuple[Layer, Any]]:
-        """Run forward; every layer called with its output. A model with a forward of its own shows only the end."""
-        calls: list[tuple[Layer, Any]] = []
-        if type(self).forward is not Model.forward:
-            return [(self, self.forward(x))]
-        self.run(x, lambda layer, output: calls.append((layer, output)))
-        return calls
-
-    def ensure_built(self, input_shape: Any) -> Any:
-        built = self.built
-        shape = super().ensure_built(input_shape)
-        if not built:
-            self.name_variables()
-        return shape
-
-    # -- backend -----------------------------------------------------------------------------------------------------
-
-    @property
-    def backend(self) -> Backend:
-        """The backend of this model; settable between NumPy backends ("cpu", "reference") at any time."""
-        return backends.get(self._backend)
-
-    @backend.setter
-    def backend(self, backend: str | Backend | None) -> None:
-        new, old = backends.get(backend), self.backend
-        if new.array_type is not old.array_type and any(v.drawn for v in self.variables()):
-            raise NotImplementedError("moving drawn weights between host and device: set the backend first")
-        self._backend = new
-        for variable in self.variables():
-            variable.backend = new
-        if self.compiled is not None and self.compiled.optimizer.built:
-            self.compiled.optimizer.backend = new
-
-    def graph(self, training: bool = False, gradients: bool = True, fuse: bool = False) -> Graph:
-        """A fresh graph on this model's backend; ``fuse`` as far as ``compile`` allows it."""
-        graph = Graph(backend=self.backend, training=training, gradients=gradients, fuse=fuse)
-        if (compiled := self.compiled) is not None:
-            graph.frozen, graph.fast_math, graph.fuse = compiled.frozen, compiled.fast_math, fuse and compiled.fuse
-        return graph
 
     # -- compile -----------------------------------------------------------------------------------------------------
 
@@ -260,9 +50,10 @@ class Model(Layer):
         self,
         optimizer: Any = "rmsprop",
         loss: Any = None,
-        metrics: Sequence[Any] | None = None,
-        weighted_metrics: Sequence[Any] | None = None,
+        metrics: Sequence[Any] | Mapping[str, Any] | None = None,
+        weighted_metrics: Sequence[Any] | Mapping[str, Any] | None = None,
         *,
+        loss_weights: Sequence[float] | Mapping[str, float] | None = None,
         fast_math: bool = True,
         fuse: bool = True,
     ) -> None:
@@ -275,63 +66,33 @@ class Model(Layer):
         would run a convolution, its normalization, activation and pooling as one; the numbers are the same up to
         rounding. A graph made by hand, and a model that was not compiled, do neither unless asked.
 
+        With several outputs ``loss`` is one for all, a list, or a dict by ``output_names`` (None: this output is not
+        trained); the sum of them is minimised, each times its weight in ``loss_weights``. ``metrics`` have an entry
+        (one, or a list) for every output, or are a dict.
 
         Raises ValueError for an unknown name (with the nearest known one) or a loss that does not fit the output.
         """
         if loss is None:
             raise ValueError(f"'{self.label}'.compile expects a loss, such as loss='categorical_crossentropy'")
         for given in (metrics, weighted_metrics):
-            if given is not None and not isinstance(given, (list, tuple)):
+            if given is not None and not isinstance(given, (list, tuple, Mapping)):
                 raise TypeError(
                     f"'{self.label}'.compile expects metrics as a list, such as ['accuracy'], got {given!r}"
                 )
         self._plan = None  # layers may have been changed since it was made
         trainable = [layer.trainable for layer in self.all_layers()]
         compiled = Compiled(
-            losses.get(loss),
-            optim.get(optimizer),
-            metrics or [],
-            weighted_metrics or [],
-            trainable,
-            bool(fast_math),
-            bool(fuse),
+            loss, optim.get(optimizer), metrics, weighted_metrics, loss_weights, trainable, bool(fast_math), bool(fuse)
         )
-        for name in compiled.metric_names:
-            # An unknown name is refused here, also while the model's shapes are not known.
-            metrics_module.get(name, compiled.loss, (1,))
         if self.built:
-            self._prepare(compiled)
+            compiled.prepare(self)
         self.compiled = compiled
-
-    def _metrics(self, compiled: Compiled) -> list[Any]:
-        found = [metrics_module.get(name, compiled.loss, self.output_shape) for name in compiled.metric_names]
-        for i, metric in enumerate(found):
-            if i >= compiled.weighted_from and any(metric.name == other.name for other in found[:i]):
-                metric.name = f"weighted_{metric.name}"
-            name, k = metric.name, 0
-            while any(metric.name == other.name for other in found[:i]):
-                k += 1
-                metric.name = f"{name}_{k}"
-        return found
-
-    def _prepare(self, compiled: Compiled) -> None:
-        """What has to wait for the parameters: metrics, what is frozen, and the optimizer's buffers."""
-        if getattr(compiled.loss, "reduction", None) == "none":
-            raise ValueError(
-                f"'{self.label}'.compile expects a loss that gives one number, got reduction='none': leave it out"
-            )
-        compiled.loss.check_output(output_activation(self), self.output_shape, self.last_name)
-        compiled.metrics = self._metrics(compiled)
-        compiled.regularized = [p for p in self.parameters() if p.regularizer is not None]
-        compiled.frozen = frozen_ids(self)
-        compiled.optimizer.build([p for p in self.parameters() if id(p) not in compiled.frozen], self.backend)
-        compiled.ready = True
 
     def _ready(self) -> Compiled:
         """After compile and build: the optimizer has taken the parameters."""
         compiled = self.require_compiled("fit")
         if not compiled.ready:
-            self._prepare(compiled)
+            compiled.prepare(self)
         return compiled
 
     def require_compiled(self, what: str) -> Compiled:
@@ -353,19 +114,13 @@ class Model(Layer):
 
     @property
     def metrics(self) -> list[Any]:
-        return list(self.require_compiled("metrics").metrics)
+        return [metric for metric, _ in self.require_compiled("metrics").metrics]
 
     @property
     def metrics_names(self) -> list[str]:
         """What ``evaluate`` returns, in order."""
-        return ["loss", *(m.name for m in self.metrics)]
-
-    def all_layers(self) -> list[Layer]:
-        """This model and every layer inside it, at any depth."""
-        found: list[Layer] = [self]
-        for layer in found:
-            found.extend(la for la in layer.layers_inside() if not any(la is other for other in found))
-        return found
+        compiled = self.require_compiled("metrics_names")
+        return ["loss", *compiled.loss_names, *(label for _, label in compiled.metrics)]
 
     def warn_of_stale_trainable(self) -> None:
         """``trainable`` takes effect at ``compile``; whoever changed it since then is told so."""
@@ -378,26 +133,39 @@ class Model(Layer):
 
     # -- loss --------------------------------------------------------------------------------------------------------
 
-    def total_loss(self, graph: Graph, x: Tensor, y: Any, sample_weight: Any = None) -> Tensor:
-        """What training minimises: the loss of a batch, plus the penalties of regularizers and layers."""
-        return self.loss_and_prediction(graph, x, y, sample_weight)[0]
+    def total_loss(self, graph: Graph, x: Any, y: Any, sample_weight: Any = None) -> Tensor:
+        """What training minimises: the loss of a batch, plus the penalties of regularizers and layers.
 
-    def loss_and_prediction(self, graph: Graph, x: Tensor, y: Any, sample_weight: Any = None) -> tuple[Tensor, Tensor]:
+        x: a Tensor, or a list of them; y, sample_weight: arrays, or lists of them where there are several outputs
+        """
+        return self.forward_pass(graph, x, y, sample_weight)[0]
+
+    def loss_and_prediction(self, graph: Graph, x: Any, y: Any, sample_weight: Any = None) -> tuple[Tensor, Any]:
+        """The total loss, and what it was computed from."""
+        loss, _, prediction = self.forward_pass(graph, x, y, sample_weight)
+        return loss, prediction
+
+    def forward_pass(
+        self, graph: Graph, x: Any, y: Any, sample_weight: Any = None
+    ) -> tuple[Tensor, list[Array] | None, Any]:
+        """(the total loss, the losses of single outputs where there are several, the prediction)."""
         compiled = self.require_compiled("total_loss")
         prediction = self(x)
-        loss: Tensor = compiled.loss.compute(y, prediction, sample_weight, prediction.mask)
+        if not compiled.outputs:
+            compiled.settle(self)
+        loss, parts = compiled.loss_of(y, prediction, sample_weight)
         for parameter in compiled.regularized:
             loss = loss + parameter.regularizer(graph.parameter(parameter))
         for penalty in graph.losses:
             loss = loss + penalty
-        return loss, prediction
+        return loss, parts, prediction
 
     # -- training ----------------------------------------------------------------------------------------------------
 
     def fit(
         self,
-        x: ArrayLike,
-        y: ArrayLike | None = None,
+        x: Any,
+        y: Any = None,
         batch_size: int | None = None,
         epochs: int = 1,
         verbose: int | str = "auto",
@@ -406,7 +174,7 @@ class Model(Layer):
         validation_data: Any = None,
         shuffle: bool = True,
         class_weight: dict[int, float] | None = None,
-        sample_weight: ArrayLike | None = None,
+        sample_weight: Any = None,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
         validation_steps: int | None = None,
@@ -415,21 +183,24 @@ class Model(Layer):
     ) -> History:
         """Train, and return the History: one value of loss and of each metric per epoch.
 
-        x, y:             arrays, lists or frames with one row per example; or as x a data set of windows, without y
-        batch_size:       32 where it is None
+        x, y:             arrays, lists or frames with one row per example; of several inputs or outputs a list or tuple
+                          of arrays, or a dict by ``input_names``, ``output_names``. Or as x, without y, a data set:
+                          ``data.Dataset``, windows, a generator or another iterable of batches (x, y[, weights])
+        batch_size:       32 where it is None; a data set has its own
         epochs:           the number of the last epoch; counting begins at ``initial_epoch``
         verbose:          0 silent, 1 a moving bar (one line per epoch where output is no terminal), 2 one line
         validation_split: this share of the rows, the last ones, is held out
-        validation_data:  (x, y) or (x, y, weights), instead of a share
+        validation_data:  (x, y) or (x, y, weights), or a data set, instead of a share
         shuffle:          a new order of the rows in every epoch
         class_weight:     {class: weight}; classes left out weigh 1
-        steps_per_epoch:  stop an epoch after so many batches
+        steps_per_epoch:  stop an epoch after so many batches; a generator needs it unless it ends after one epoch
         validation_freq:  validate every so many epochs, or after the listed ones
 
-        Everything is checked before the first step; a refusal leaves the model as it was. A gradient that is not finite
+        Everything is checked before the first step, batches of a data set before they are computed with; a refusal
+        leaves the model as it was. A gradient that is not finite
         stops training with a ValueError that names the layer; the weights are those of the last good step.
         """
-        options = door.FitOptions(
+        options = FitOptions(
             batch_size=batch_size,
             epochs=epochs,
             verbose=verbose,
@@ -449,11 +220,11 @@ class Model(Layer):
 
     def evaluate(
         self,
-        x: ArrayLike,
-        y: ArrayLike | None = None,
+        x: Any,
+        y: Any = None,
         batch_size: int | None = None,
         verbose: int | str = "auto",
-        sample_weight: ArrayLike | None = None,
+        sample_weight: Any = None,
         steps: int | None = None,
         callbacks: Sequence[Callback] | Callback | None = None,
         return_dict: bool = False,
@@ -464,20 +235,20 @@ class Model(Layer):
 
     def predict(
         self,
-        x: ArrayLike,
+        x: Any,
         batch_size: int | None = None,
         verbose: int | str = 0,
         steps: int | None = None,
         callbacks: Sequence[Callback] | Callback | None = None,
-    ) -> np.ndarray:
-        """The outputs for every row of x, as a NumPy array."""
+    ) -> Any:
+        """The outputs for every row of x: a NumPy array, or a list of arrays (a dict, if the outputs came as one)."""
         return evaluation.predict(self, x, batch_size, steps, listed(callbacks))
 
     def train_on_batch(
         self,
-        x: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
+        x: Any,
+        y: Any,
+        sample_weight: Any = None,
         class_weight: dict[int, float] | None = None,
         return_dict: bool = False,
     ) -> Any:
@@ -485,27 +256,14 @@ class Model(Layer):
         logs = training.train_on_batch(self, x, y, sample_weight, class_weight)
         return logs if return_dict else scalar_or_list(logs)
 
-    def test_on_batch(
-        self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, return_dict: bool = False
-    ) -> Any:
+    def test_on_batch(self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """The loss and metrics of one batch, without training."""
         logs = evaluation.evaluate(self, x, y, None, 0, sample_weight, None, [], whole=True)
         return logs if return_dict else scalar_or_list(logs)
 
-    def predict_on_batch(self, x: ArrayLike) -> np.ndarray:
+    def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch."""
         return evaluation.predict(self, x, None, None, [], whole=True)
-
-    # -- states ------------------------------------------------------------------------------------------------------
-
-    def reset_states(self) -> None:
-        """Forget the states that recurrent layers with ``stateful=True`` carry from batch to batch."""
-        for layer in self.all_layers():
-            if isinstance(layer, Recurrent):
-                layer.reset_states()
-
-    reset_state = reset_states
-    """Keras 3's name."""
 
     # -- saving ------------------------------------------------------------------------------------------------------
 
@@ -541,35 +299,8 @@ class Model(Layer):
 
         return json.dumps(architecture.to_record(self))
 
-    # -- reading -----------------------------------------------------------------------------------------------------
-
-    def summary(self, print_fn: Any = print) -> None:
-        """Print Keras's table of layers, output shapes and counts; allocates no weights."""
-        self.require_built("summary")
-        rows = [
-            Row(
-                self.name_of(layer, layer.label),
-                type(layer).__name__,
-                layer.output_shape,
-                sum(v.size for v in layer.variables()),
-            )
-            for layer in self.layers
-        ]
-        print_fn(table(self.label, rows, self.variables(), {id(v) for v in self.non_trainable_weights}))
-
 
 def scalar_or_list(logs: dict[str, float]) -> Any:
     """Keras returns a number where there are no metrics."""
     values = list(logs.values())
     return values[0] if len(values) == 1 else values
-
-
-def output_activation(layer: Layer) -> str | None:
-    """The name of the last activation, as far as it can be told: "linear" for a Dense without one, None if unknown."""
-    if isinstance(layer, Model):
-        plain = type(layer).run is not Model.run or hasattr(layer, "order")
-        return output_activation(layer.last) if plain and layer.last is not None else None
-    activation = getattr(layer, "activation", "unknown")
-    if activation is None:
-        return "linear"
-    return activation if isinstance(activation, str) and activation != "unknown" else None

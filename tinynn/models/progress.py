@@ -18,7 +18,7 @@ WIDTH = 100
 class Progress(Callback):
     """Keras's display: verbose 1 is a bar that moves where output is a terminal, and else, as verbose 2, a line."""
 
-    def __init__(self, verbose: int, epochs: int, steps: int):
+    def __init__(self, verbose: int, epochs: int, steps: int | None):
         self.epochs, self.steps = epochs, steps
         self.moving = verbose == 1 and sys.stdout.isatty()
         self.bar: Any = None
@@ -56,7 +56,7 @@ class Progress(Callback):
         """The final line of an epoch, validation included."""
         self.close()
         seconds = time.perf_counter() - self.started
-        per_step = seconds / max(self.steps, 1)
+        per_step = seconds / max(self.steps or 0, 1)
         step = f"{per_step * 1e3:.0f}ms" if per_step >= 0.01 else f"{per_step * 1e6:.0f}us"
         print(f"{self.steps}/{self.steps} - {seconds:.1f}s {step}/step - {described(logs)}", flush=True)
 

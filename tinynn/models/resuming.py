@@ -77,7 +77,13 @@ def restore(run: Run, path: saving.Path) -> None:
 
 def what(run: Run) -> dict[str, Any]:
     """What must be the same when the script is started again."""
-    return {"rows": len(run.data), "batch_size": run.batch_size, "steps": run.steps, "shuffle": bool(run.shuffle)}
+    feed = run.feed
+    return {
+        "rows": feed.rows,
+        "batch_size": feed.batch_size,
+        "steps": feed.steps,
+        "shuffle": bool(getattr(feed, "shuffle", False)),
+    }
 
 
 def constant_rate(run: Run) -> float | None:

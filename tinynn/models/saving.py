@@ -117,18 +117,27 @@ def compiled_record(model: Model) -> dict[str, Any] | None:
     compiled = model.compiled
     if compiled is None:
         return None
-    cut = compiled.weighted_from
     record = {
-        "loss": compiled.loss.function if isinstance(compiled.loss, FunctionLoss) else plain(compiled.loss),
+        "loss": loss_record(compiled.loss),
+        "loss_weights": plain(compiled.loss_weights),
         "optimizer": plain(compiled.optimizer),
-        "metrics": plain(compiled.metric_names[:cut]),
-        "weighted_metrics": plain(compiled.metric_names[cut:]),
+        "metrics": plain(compiled.plain),
+        "weighted_metrics": plain(compiled.weighted),
         "fast_math": compiled.fast_math,
         "fuse": compiled.fuse,
         "trainable": compiled.trainable,
     }
     named: dict[str, Any] = architecture.named_functions(record, f"what '{model.label}' was compiled with")
     return named
+
+
+def loss_record(loss: Any) -> Any:
+    """A loss, or those of several outputs."""
+    if isinstance(loss, dict):
+        return {name: loss_record(one) for name, one in loss.items()}
+    if isinstance(loss, list):
+        return [loss_record(one) for one in loss]
+    return loss.function if isinstance(loss, FunctionLoss) else plain(loss)
 
 
 def compile_again(model: Model, record: dict[str, Any], slots: Named, custom_objects: Mapping[str, Any] | None) -> None:

@@ -34,6 +34,8 @@ class Sequential(Model):
     ):
         super().__init__(name=name, backend=backend)
         self.stack: list[Layer] = []
+        self.wired: tuple[Any, Any] | None = None
+        """Where the stack begins and ends, as symbols, once its shapes are known."""
         for layer in layers or []:
             self.add(layer)
 
@@ -62,22 +64,33 @@ class Sequential(Model):
         start = self.input_shape
         if not self.stack and start is None:
             start = layer.input_shape if layer.built_for is None else layer.built_for
-        shape = self.stack[-1].output_shape if self.stack else start
-        if shape is not None:
-            layer.ensure_built(self.one(shape, self.stack[-1] if self.stack else layer))
+        wired = None
+        if self.wired is not None:
+            wired = self.wired[0], layer(self.one(self.wired[1], self.stack[-1]))
+        elif start is not None and not self.stack:
+            wired = self.call_on(start, [layer])
         self.input_shape = start
         self.take_name(layer, name)
         self.stack.append(layer)
-        self.reshaped()
+        self.reshaped(wired)
 
-    def one(self, shape: Any, layer: Layer) -> Any:
-        """The shape of a layer's only result; ValueError where it has several."""
-        if isinstance(shape, list):
+    def call_on(self, shape: Any, stack: Sequence[Layer]) -> tuple[Any, Any]:
+        """Input and output of these layers, called in a row on symbols: so each has an ``output``, and fits."""
+        many = isinstance(shape, list)
+        inputs = [Symbol(s, dtype=self.input_dtype) for s in (shape if many else [shape])]
+        x: Any = inputs if many else inputs[0]
+        for k, layer in enumerate(stack):
+            x = layer(self.one(x, stack[k - 1]) if k else x)
+        return (inputs if many else inputs[0]), x
+
+    def one(self, result: Any, layer: Layer) -> Any:
+        """A layer's only result, or its shape; ValueError where it has several."""
+        if isinstance(result, list):
             raise ValueError(
-                f"'{self.label}' is a stack of layers of one result each, but layer '{layer.label}' gives {len(shape)} "
-                "(return_state=True, or merge_mode=None): take them apart in the functional Model"
+                f"'{self.label}' is a stack of layers of one result each, but layer '{layer.label}' gives "
+                f"{len(result)} (return_state=True, or merge_mode=None): take them apart in the functional Model"
             )
-        return shape
+        return result
 
     def pop(self) -> Layer:
         """Take the top layer off and return it."""
@@ -85,33 +98,56 @@ class Sequential(Model):
             raise IndexError(f"'{self.label}' has no layers to pop")
         layer = self.stack.pop()
         self.names.pop(id(layer), None)
-        self.reshaped()
+        wired, self.wired = self.wired, None
+        self.reshaped(self.call_on(shapes_of(wired[0]), self.stack) if wired is not None and self.stack else None)
         return layer
 
-    def reshaped(self) -> None:
+    def reshaped(self, wired: tuple[Any, Any] | None) -> None:
         """Note the shapes and paths after a change of the stack; compile has to be called again."""
         self.compiled = self._plan = None
-        if self.stack and self.stack[-1].built:
-            self.built_for = self.stack[0].built_for
-            self.output_shape, self.built = self.stack[-1].output_shape, True
-        else:
-            self.built = False
+        self.wired, self.built = wired, wired is not None
+        if wired is not None:
+            self.built_for, self.output_shape = shapes_of(wired[0]), shapes_of(wired[1])
         self.name_variables()
 
-    def build(self, input_shape: Sequence[int | None]) -> Shape:
+    def ends(self, which: str) -> Any:
+        if self.wired is None:
+            raise AttributeError(f"'{self.label}' has no {which} yet: give its first layer an input_shape")
+        return self.wired[0 if which == "inputs" else 1]
+
+    @property
+    def inputs(self) -> list[Symbol]:  # type: ignore[override]
+        """The input as a list, as the functional form has it."""
+        start = self.ends("inputs")
+        return list(start) if isinstance(start, list) else [start]
+
+    @property
+    def outputs(self) -> list[Symbol]:  # type: ignore[override]
+        end = self.ends("outputs")
+        return list(end) if isinstance(end, list) else [end]
+
+    def last_layers(self) -> list[Layer | None]:
+        count = len(self.output_shape) if isinstance(self.output_shape, list) else 1
+        return [self.stack[-1] if self.stack else None] * count
+
+    def build(self, input_shape: Any) -> Any:
         """Declare all parameters; ``build((None, 784))``, as Keras writes it, and ``build((784,))`` are the same."""
+        return self.ensure_built(input_shape if isinstance(input_shape, list) else given_shape(input_shape))
+
+    def ensure_built(self, input_shape: Any) -> Any:
+        if self.built:
+            return super().ensure_built(input_shape)
         if not self.stack:
             raise RuntimeError(f"'{self.label}' has no layers: model.add(...) some first")
-        shape: Any = given_shape(input_shape)
-        below = self.stack[0]
-        for layer in self.stack:
-            shape, below = layer.ensure_built(self.one(shape, below)), layer
+        wired = self.call_on(input_shape, self.stack)
         compiled = self.compiled
-        self.reshaped()
+        self.reshaped(wired)
         self.compiled = compiled
-        return self.output_shape  # type: ignore[no-any-return]
+        return self.output_shape
 
     def shape_for(self, input_shape: Any) -> Any:
+        if not self.stack or self.stack[0].built_for != self.built_for:
+            return super().shape_for(input_shape)  # an Input said what this model takes
         for layer in self.stack:
             input_shape = layer.ensure_built(input_shape)
         return input_shape
@@ -136,6 +172,11 @@ class Sequential(Model):
             "name": self.name,
             "input_shape": self.input_shape,
         }
+
+
+def shapes_of(symbols: Any) -> Any:
+    """The shape of a symbol, or of each of a list."""
+    return [s.shape for s in symbols] if isinstance(symbols, list) else symbols.shape
 
 
 def given_shape(shape: Sequence[int | None]) -> Shape:

@@ -2,60 +2,61 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinynn.backends import host
 from tinynn.data import Arrays, Windows
-from tinynn.data.arrays import Rows, rows_of
-from tinynn.models import door
-from tinynn.models.batches import Feed, Meter, quiet
+from tinynn.models import door, sources
+from tinynn.models.batches import ArrayFeed, Feed, SourceFeed, quiet
 from tinynn.models.callbacks import CallbackList, History, Logs
 from tinynn.models.diagnosis import not_finite_error
 from tinynn.models.evaluation import Evaluation
+from tinynn.models.meter import Meter
+from tinynn.models.options import (
+    DEFAULT_BATCH_SIZE,
+    FitOptions,
+    checked_batch_size,
+    checked_counts,
+    checked_frequency,
+)
 from tinynn.models.progress import Progress
+from tinynn.models.weighting import with_class_weights
 from tinynn.optim.base import State
-from tinynn.typing import ArrayLike
+from tinynn.tensor import Tensor
 
 if TYPE_CHECKING:
     from tinynn.models.model import Model
 
 
-def fit(model: Model, x: ArrayLike, y: ArrayLike, options: door.FitOptions) -> History:
+def fit(model: Model, x: Any, y: Any, options: FitOptions) -> History:
     """Check everything, then train."""
     model.require_compiled("fit")
-    if isinstance(x, Windows):
-        options.shuffle = x.shuffle
-    x, y, options.batch_size = door.from_windows(x, y, options.batch_size)
-    batch_size, epochs, initial_epoch, steps = door.checked_counts(options)
-    validate_on = door.checked_frequency(options.validation_freq)
+    _, epochs, initial_epoch, _ = checked_counts(options)
+    validate_on = checked_frequency(options.validation_freq)
     with door.undo_build_on_error(model):
-        data, held_out = door.checked_data(model, x, y, options)
+        feed, held_out = training_feed(model, x, y, options)
+        times = sum(map(validate_on, range(initial_epoch + 1, epochs + 1)))
+        validation = validation_of(model, held_out, options, feed.batch_size, times)
         model._ready()
     model.warn_of_stale_trainable()
     require_parameters(model)
-    steps = door.checked_steps(steps, len(data), batch_size)
-    door.check_stateful(model, len(data), batch_size, steps, bool(options.shuffle))
     verbose = 1 if options.verbose == "auto" else options.verbose
     history = History()
     params = {
         "epochs": epochs,
-        "steps": steps,
+        "steps": feed.steps,
         "verbose": verbose,
-        "batch_size": batch_size,
-        "samples": len(data),
+        "batch_size": feed.batch_size,
+        "samples": feed.rows,
         "seed": model.stream.seed,  # type: ignore[union-attr]
         "stream": model.stream.index,  # type: ignore[union-attr]
     }
     callbacks = CallbackList([*options.callbacks, history], model, params)
     model.history, model.stop_training = history, False
-    progress = Progress(int(verbose), epochs, steps) if verbose else None
-    validation = None
-    if held_out is not None:
-        size = options.validation_batch_size or batch_size
-        validation = Evaluation(model, held_out, size, options.validation_steps)
-    run = Run(model, data, batch_size, steps, options.shuffle, progress, callbacks)
+    progress = Progress(int(verbose), epochs, feed.steps) if verbose else None
+    run = Run(model, feed, progress, callbacks)
     run.number = initial_epoch
     callbacks.call("on_train_begin", {})
     callbacks.call("on_resume", run)
@@ -68,7 +69,8 @@ def fit(model: Model, x: ArrayLike, y: ArrayLike, options: door.FitOptions) -> H
             callbacks.call("on_epoch_begin", epoch, {})
             logs = run.epoch()
             if validation is not None and validate_on(epoch + 1):
-                logs |= {f"val_{name}": value for name, value in validation.run(callbacks).items()}
+                before = sum(map(validate_on, range(initial_epoch + 1, epoch + 1)))
+                logs |= {f"val_{name}": value for name, value in validation.run(callbacks, before).items()}
             if progress is not None:
                 progress.end(logs)
             callbacks.call("on_epoch_end", epoch, logs)
@@ -81,6 +83,48 @@ def fit(model: Model, x: ArrayLike, y: ArrayLike, options: door.FitOptions) -> H
     return history
 
 
+def training_feed(model: Model, x: Any, y: Any, options: FitOptions) -> tuple[Feed, Arrays | None]:
+    """What is trained on, and what validation_split holds out."""
+    _, epochs, initial_epoch, steps = checked_counts(options)
+
+    def permutation(number: int, n: int) -> np.ndarray:
+        return model.stream.generator("shuffle", number).permutation(n)  # type: ignore[union-attr]
+
+    source = sources.found(x, y, steps, model.shuffles, permutation if options.shuffle else None)
+    if source is not None:
+        given = {name: getattr(options, name) for name in ("batch_size", "sample_weight", "validation_split")}
+        sources.refuse_beside(source, **given)
+        sources.refuse_spent(source, steps, epochs - initial_epoch, "steps_per_epoch")
+        sources.check_spec(model, source)
+        return SourceFeed(model, source, steps, options.class_weight), None
+    if isinstance(x, Windows):
+        options.shuffle = x.shuffle
+    x, y, batch_size = door.from_windows(x, y, options.batch_size)
+    size = checked_batch_size(batch_size)
+    data, held_out = door.checked_data(model, x, y, options)
+    feed = ArrayFeed(model, data, size, steps, bool(options.shuffle))
+    door.check_stateful(model, len(data), size, feed.count, bool(options.shuffle))
+    return feed, held_out
+
+
+def validation_of(
+    model: Model, held_out: Arrays | None, options: FitOptions, batch_size: int | None, times: int
+) -> Evaluation | None:
+    """What is validated on, if anything; ``times``: how often."""
+    given, steps = options.validation_data, options.validation_steps
+    source = None if given is None else sources.found(given, None, steps)
+    if source is not None:
+        sources.refuse_spent(source, steps, times, "validation_steps")
+        sources.check_spec(model, source, prefix="validation ")
+        return Evaluation(model, SourceFeed(model, source, steps, prefix="validation "))
+    if given is not None:
+        held_out = door.checked_validation(model, given)
+    if held_out is None:
+        return None
+    size = options.validation_batch_size or batch_size or DEFAULT_BATCH_SIZE
+    return Evaluation(model, ArrayFeed(model, held_out, size, steps))
+
+
 class Run:
     """One ``fit``: what stays the same from epoch to epoch, and how far it has come.
 
@@ -89,19 +133,8 @@ class Run:
     meter:         the running means of this epoch
     """
 
-    def __init__(
-        self,
-        model: Model,
-        data: Arrays,
-        batch_size: int,
-        steps: int,
-        shuffle: bool,
-        progress: Progress | None,
-        callbacks: CallbackList,
-    ):
-        self.model, self.data, self.batch_size, self.steps, self.shuffle = model, data, batch_size, steps, shuffle
-        self.progress, self.callbacks = progress, callbacks
-        self.feed = Feed(model, data)
+    def __init__(self, model: Model, feed: Feed, progress: Progress | None, callbacks: CallbackList):
+        self.model, self.feed, self.progress, self.callbacks = model, feed, progress, callbacks
         self.graph = model.graph(training=True, fuse=True)
         self.graph.updates = []
         self.optimizer = model.compiled.optimizer  # type: ignore[union-attr]
@@ -112,17 +145,26 @@ class Run:
     @quiet
     def epoch(self) -> Logs:
         """One pass over the data, or the rest of one; the means of loss and metrics over its batches."""
-        model, callbacks, progress, meter = self.model, self.callbacks, self.progress, self.meter
         if self.order_number is None:
-            self.order_number = model.shuffles
-            model.shuffles += 1
-            meter.reset()
-        order = self.order(self.order_number)
+            self.order_number = self.model.shuffles
+            self.model.shuffles += self.feed.passes
+            self.meter.reset()
+        feed = self.feed
+        feed.begin(self.order_number, self.batch)
+        try:
+            self.batches(feed, self.order_number)
+        finally:
+            feed.close()
+        self.batch, self.order_number = 0, None
+        return self.meter.logs()
+
+    def batches(self, feed: Feed, number: int) -> None:
+        """The batches of an epoch, with a look now and then for steps that were skipped."""
+        model, callbacks, progress, meter = self.model, self.callbacks, self.progress, self.meter
         self.optimizer.state[State.FIRST_SKIPPED] = -1
         seen, begin = 0.0, self.batch
         start, first_step = host(self.optimizer.state).copy(), model.stream.step.copy()  # type: ignore[union-attr]
         before, after = callbacks.hooks("on_train_batch_begin"), callbacks.hooks("on_train_batch_end")
-        total = len(self.data)
 
         def check() -> None:
             """Where the loss is read anyway: has any step been skipped for a gradient that was not finite?"""
@@ -131,20 +173,26 @@ class Run:
             if state[State.SKIPPED] - start[State.SKIPPED] > seen:
                 seen = float(state[State.SKIPPED] - start[State.SKIPPED])
                 steps = int(state[State.FIRST_SKIPPED] - start[State.CALLS])
-                rows = rows_of(order, begin + steps, self.batch_size, total)
                 rate = float(state[State.LEARNING_RATE])
-                error = not_finite_error(model, self.feed, rows, begin + steps, first_step + np.uint32(steps), rate)
+                again = feed.again(number, begin + steps)
+                try:
+                    error = not_finite_error(model, again, begin + steps, first_step + np.uint32(steps), rate)
+                finally:
+                    if again is not feed:
+                        again.close()
                 if not callbacks.hooks("on_not_finite"):
                     raise error
                 callbacks.call("on_not_finite", begin + steps, error)
 
-        for batch in range(begin, self.steps):
+        while feed.advance():
+            batch = self.batch
             for hook in before:
                 hook(batch, {})
-            self.step(rows_of(order, batch, self.batch_size, total), meter)
+            self.step()
             self.batch = batch + 1
-            if after:
+            if after or feed.once:  # what was read once is at hand only now
                 check()
+            if after:
                 logs = meter.logs()
                 for hook in after:
                     hook(batch, logs)
@@ -154,38 +202,30 @@ class Run:
             if model.stop_training:
                 break
         check()
-        self.batch, self.order_number = 0, None
-        return meter.logs()
+        if progress is not None:
+            progress.steps = self.batch if feed.steps is None else feed.steps
 
-    def order(self, number: int) -> np.ndarray | None:
-        """The order of the rows of that number; None as they lie."""
-        if not self.shuffle:
-            return None
-        return self.model.stream.generator("shuffle", number).permutation(len(self.data))  # type: ignore[union-attr]
-
-    def step(self, rows: Rows, meter: Meter) -> None:
+    def step(self) -> None:
         """Forward, backward, update: the whole of training."""
         graph = self.graph
-        x, y, w = self.feed(graph, rows)
-        loss, prediction = self.model.loss_and_prediction(graph, x, y, w)
+        x, y, w = self.feed(graph)
+        loss, parts, prediction = self.model.forward_pass(graph, x, y, w)
         value = loss.data
         graph.backward(loss)
         self.optimizer.step(value)
         graph.end_step(self.optimizer.state[State.SCALE : State.SCALE + 1])
-        meter.add(value, x.data.shape[0], y, prediction, w)
+        rows = (x if type(x) is Tensor else x[0]).data.shape[0]
+        self.meter.add(value, parts, rows, y, prediction, w)
 
 
-def train_on_batch(
-    model: Model, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, class_weight: dict[int, float] | None
-) -> Logs:
+def train_on_batch(model: Model, x: Any, y: Any, sample_weight: Any, class_weight: dict[int, float] | None) -> Logs:
     """One step on one batch."""
     model.require_compiled("train_on_batch")
     with door.undo_build_on_error(model):
-        data = door.with_class_weights(door.checked_arrays(model, x, y, sample_weight), class_weight)
+        data = with_class_weights(door.checked_arrays(model, x, y, sample_weight), class_weight)
         model._ready()
     require_parameters(model)
-    run = Run(model, data, len(data), 1, False, None, CallbackList([], model, {}))
-    return run.epoch()
+    return Run(model, ArrayFeed(model, data, len(data)), None, CallbackList([], model, {})).epoch()
 
 
 def require_parameters(model: Model) -> None:

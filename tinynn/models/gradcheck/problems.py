@@ -16,6 +16,7 @@ from tinynn.function import Function
 from tinynn.graph import Graph
 from tinynn.layers.base import Layer
 from tinynn.layers.recurrent import Recurrent
+from tinynn.models import door
 from tinynn.parameter import Parameter, Variable
 from tinynn.tensor import Tensor
 from tinynn.typing import Array
@@ -242,6 +243,9 @@ def of_model(model: Any, batch: Sequence[Any], seed: int, **options: Any) -> Pro
     arrays = [np.asarray(part) for part in (x if several else [x])]
     call_once(model, arrays, several, options)
     model._ready()
+    if model.compiled.several:
+        rest[0] = door.checked_labels(model, rest[0], len(arrays[0]))
+        rest[1:] = [door.sample_weights(model, w, len(arrays[0]), "sample_weight") for w in rest[1:]]
     frozen = model.compiled.frozen
     options["frozen"] = frozen
     parameters = [p for p in model.parameters() if id(p) not in frozen]
@@ -252,7 +256,8 @@ def of_model(model: Any, batch: Sequence[Any], seed: int, **options: Any) -> Pro
         loss = model.total_loss(graph, tensors if several else tensors[0], *rest)
         return loss, [], [graph.parameter(p) for p in parameters]
 
-    return Problem(leaves, run, model, sizes_of([*arrays, *(np.asarray(r) for r in rest)]), seed, **options)
+    others = [np.asarray(a) for r in rest for a in (r if isinstance(r, tuple) else [r]) if a is not None]
+    return Problem(leaves, run, model, sizes_of([*arrays, *others]), seed, **options)
 
 
 def call_once(layer: Layer, arrays: Sequence[np.ndarray], several: bool, options: Mapping[str, Any]) -> None:
