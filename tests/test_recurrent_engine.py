@@ -224,3 +224,31 @@ def test_no_sequences_and_other_activations_are_the_references(name):
     double = problem.forward(problem.kernels, np.float64)
     for found, right in zip(double, problem.forward(problem.reference, np.float64), strict=True):
         np.testing.assert_array_equal(found, right)
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (7, 5), (9, 33), (5000, 24)])
+@pytest.mark.parametrize("given", ["all", "dh", "dc"])
+def test_the_step_by_itself(sizes, given):
+    (M, H), seen = sizes, set()
+    rng = np.random.default_rng(M)
+    z, c0 = rng.standard_normal((M, 4 * H), dtype=np.float32), rng.standard_normal((M, H), dtype=np.float32)
+    dh, dc = rng.standard_normal((M, H), dtype=np.float32), rng.standard_normal((M, H), dtype=np.float32)
+    c0, dh, dc = None if given == "dh" else c0, None if given == "dc" else dh, None if given == "dh" else dc
+
+    def run(kernels, dtype):
+        gates, old, up, more = (None if a is None else a.astype(dtype) for a in (z, c0, dh, dc))
+        h, c, dc0 = (np.full((M, H), np.nan, dtype) for _ in range(3))
+        kernels.cell(h, c, gates, old, TANH, SIGMOID)
+        found = [h, c, gates.copy()]
+        dc0 = dc0 if more is None else more  # in place
+        kernels.cell_backward(dc0, up, more, c, gates, old, TANH, SIGMOID)
+        return [*found, gates, dc0]
+
+    expected = run(reference_lstm, np.float64)
+    for count in (1, 2, 3):
+        threads.set_num_threads(count)
+        found = run(lstm, np.float32)
+        seen.add(b"".join(a.tobytes() for a in found))
+        for a, right in zip(found, expected, strict=True):
+            close(a, right)
+    assert len(seen) == 1

@@ -3,6 +3,7 @@
 from tinynn.activation import Activation
 from tinynn.backends.reference import lstm as reference
 
+from . import tasks
 from .microkernel import make_load_ints, zero_bytes
 from .panels import STEP, Packed, prefetch
 from .plan import FLOAT
@@ -24,12 +25,15 @@ from .recurrent import (
 )
 from .sigmoids import sigmoid, tanh
 from .simd import compiled, entry_point
-from .tasks import ENTRY, named
-from .vectors import broadcast, load_part, multiply_add, store_part
+from .tasks import ENTRY, job, named
+from .vectors import broadcast, flush_denormals, load_part, multiply_add, restore_denormals, store_part
 
 TANH, SIGMOID = Activation.TANH, Activation.SIGMOID
 FIELDS = (*COMMON, *named("c gates c0 z z_stride gc dclast dc0"))
+CELL = named("gates c c0 h dh dc dc0 M H rows nothing")
+CELL_NUMBERS = 1 << 15
 load_own = make_load_ints(8)
+load_cell = make_load_ints(len(CELL))
 
 
 # -- one row of one step -----------------------------------------------------------------------------------------------
@@ -176,4 +180,49 @@ def backward(
 
 # -- the step by itself ------------------------------------------------------------------------------------------------
 
-cell, cell_backward = reference.cell, reference.cell_backward
+
+@entry_point(ENTRY)
+def cell_tasks(first, last, job, work):
+    """Tasks first .. last-1, each of `rows` rows."""
+    gates, c, c0, h, _, _, _, M, H, rows, _ = load_cell(job)
+    width, denormals = H * FLOAT, flush_denormals()
+    for m in range(first * rows, min(last * rows, M)):
+        row = gates + 4 * m * width
+        step_row(row, row, row_of(c0, m, width), c + m * width, h + m * width, H, width)
+    restore_denormals(denormals)
+
+
+@entry_point(ENTRY)
+def cell_backward_tasks(first, last, job, work):
+    gates, c, c0, _, dh, dc, dc0, M, H, rows, none = load_cell(job)
+    width, denormals = H * FLOAT, flush_denormals()
+    for m in range(first * rows, min(last * rows, M)):
+        row, place = gates + 4 * m * width, m * width
+        step_row_backward(row, row_of(dc0, m, width), row_of(dh, m, width), none, row_of(dc, m, width), c + place, row,
+                          row_of(c0, m, width), H, width)  # fmt: skip
+    restore_denormals(denormals)
+
+
+def run_cell(tasks_of, gates, **arrays):
+    """The rows in tasks of some 32 thousand numbers."""
+    M, H = gates.shape[0], gates.shape[1] // 4
+    rows = max(1, CELL_NUMBERS // (4 * H))
+    places = {name: 0 if a is None else a.ctypes.data for name, a in arrays.items()}
+    values = {"gates": gates.ctypes.data, "M": M, "H": H, "rows": rows, **places}
+    tasks.run(tasks_of(), -(-M // rows), job(CELL, values), 0, gates.size < 4 * CELL_NUMBERS)
+
+
+def cell(h, c, gates, c0, kind, gate):
+    """i, f, o = s(z), n = a(z_c), in the place of z;  c = f c0 + i n,  h = o a(c)"""
+    if usual(h, c, gates, c0) and kind is TANH and gate is SIGMOID:
+        run_cell(cell_tasks, gates, h=h, c=c, c0=c0)
+    else:
+        reference.cell(h, c, gates, c0, kind, gate)
+
+
+def cell_backward(dc0, dh, dc, c, gates, c0, kind, gate):
+    """dz in the place of the gates; dc0 may be dc"""
+    if usual(dc0, dh, dc, c, gates, c0) and kind is TANH and gate is SIGMOID:
+        run_cell(cell_backward_tasks, gates, c=c, c0=c0, dh=dh, dc=dc, dc0=dc0)
+    else:
+        reference.cell_backward(dc0, dh, dc, c, gates, c0, kind, gate)
