@@ -3,43 +3,24 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import operator
 import os
-import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from functools import cached_property, partial
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tinynn.data import orders
-from tinynn.data.ahead import Job, in_threads, one_by_one
 from tinynn.data.csvfile import CSVTable
 from tinynn.data.folder import FolderRows, listed
-from tinynn.data.mapping import Mapping, checked_seed, mapping
-from tinynn.data.rows import (
-    BLOCK,
-    ArrayRows,
-    CachedBatches,
-    CachedRows,
-    GeneratorRows,
-    LateRows,
-    Places,
-    Rows,
-    Stream,
-    each,
-    joined,
-    spec_of,
-    stacked,
-)
+from tinynn.data.mapping import checked_seed, mapping
+from tinynn.data.pipeline import Plan
+from tinynn.data.rows import ArrayRows, CachedBatches, CachedRows, GeneratorRows, LateRows, Rows, Stream, each
 from tinynn.data.source import Batch, Spec
 from tinynn.typing import ArrayLike
-
-PROBE = 2
-"""Rows that are read, and sent through the functions of `map`, to know what batches look like."""
 
 
 class Dataset:
@@ -64,24 +45,18 @@ class Dataset:
     """The names of classes 0, 1, ..., where a folder or a file told them."""
 
     def __init__(self, x: Any, y: Any = None, sample_weight: ArrayLike | None = None):
-        self._begin(ArrayRows(x, y, sample_weight))
+        self._begin(Plan(ArrayRows(x, y, sample_weight)))
 
-    def _begin(self, base: Rows | Stream) -> None:
-        self._base = base
-        self._orders: tuple[orders.Order, ...] = ()
-        self._maps: tuple[Mapping, ...] = ()
-        self.batch_size: int | None = None
-        self._drop_last = False
-        self._first, self._stop = 0, sys.maxsize  # which batches
-        self._workers = self._ahead = self._passes = 0
-        self._drawing = 0  # steps so far that draw random numbers: each has a stream of its own
+    def _begin(self, plan: Plan) -> None:
+        self._plan = plan
+        self._passes = 0
         self._waited = self._spent = 0.0
 
     @classmethod
     def from_rows(cls, base: Rows | Stream) -> Dataset:
         """Examples from an object that fetches them by number, or that reads them in order (see `data.rows`)."""
         dataset = cls.__new__(cls)
-        dataset._begin(base)
+        dataset._begin(Plan(base))
         return dataset
 
     @classmethod
@@ -162,25 +137,29 @@ class Dataset:
 
     def _with(self, **changes: Any) -> Dataset:
         dataset = copy.copy(self)
-        dataset.__dict__.pop("spec", None)
-        dataset._passes, dataset._waited, dataset._spent = 0, 0.0, 0.0
-        vars(dataset).update(changes)
+        dataset._begin(replace(self._plan, **changes))
         return dataset
+
+    def _rows(self, what: str) -> Rows:
+        """The rows, where they are single and have numbers."""
+        if self._plan.batched:
+            raise ValueError(f"{what} rows before they are cut into batches: dataset.{what}(...), then .batch(...)")
+        if not isinstance(self._plan.base, Rows):
+            raise ValueError(f"a generator can only be read in order: write .cache().{what}(...), which keeps its rows")
+        return self._plan.base
 
     def shuffle(self, seed: int | None = None) -> Dataset:
         """All rows in random order, another one in every epoch; by default drawn from the seed of `set_seed`."""
-        if self._batched:
-            raise ValueError("shuffle rows before they are cut into batches: dataset.shuffle(...).batch(...)")
-        if not isinstance(self._base, Rows):
-            raise ValueError("a generator can only be read in order: write .cache().shuffle(...), which keeps its rows")
-        step = orders.Shuffle(checked_seed(seed), f"shuffle/{self._drawing}")
-        return self._with(_drawing=self._drawing + 1, _orders=(*self._orders, step))
+        self._rows("shuffle")
+        plan = self._plan
+        step = orders.Shuffle(checked_seed(seed), f"shuffle/{plan.drawing}")
+        return self._with(drawing=plan.drawing + 1, orders=(*plan.orders, step))
 
     def batch(self, n: int, drop_last: bool = False) -> Dataset:
         """Batches of n rows; the last may be smaller, or is left out."""
-        if self._batched:
+        if self._plan.batched:
             raise ValueError("these are batches already")
-        return self._with(batch_size=whole("n", n, 1), _drop_last=bool(drop_last))
+        return self._with(size=whole("n", n, 1), drop_last=bool(drop_last))
 
     def map(
         self, function: Callable[..., Any], workers: int = 0, rows: bool = False, seed: int | None = None
@@ -192,57 +171,57 @@ class Dataset:
 
         workers: threads that compute ahead (for functions that release Python's lock, as NumPy's do, or that wait)
         """
-        step = mapping(function, rows, checked_seed(seed), f"map/{self._drawing}")
-        workers = max(self._workers, whole("workers", workers, 0))
-        return self._with(_drawing=self._drawing + 1, _maps=(*self._maps, step), _workers=workers)
+        plan = self._plan
+        step = mapping(function, rows, checked_seed(seed), f"map/{plan.drawing}")
+        workers = max(plan.workers, whole("workers", workers, 0))
+        return self._with(drawing=plan.drawing + 1, maps=(*plan.maps, step), workers=workers)
 
     def cache(self) -> Dataset:
         """Keep in memory what was computed so far: rows before `batch`, whole batches after it.
 
         Random numbers before this step are those of the first epoch, in every epoch.
         """
-        if any(isinstance(step, orders.Shuffle) for step in self._orders):
+        plan = self._plan
+        if plan.shuffled:
             raise ValueError("cache before shuffle: what is kept has one order, in every epoch")
         base: Rows | Stream
-        if self._batched:
-            base = CachedBatches(lambda: self.epoch(0), self.steps)
-        elif isinstance(self._base, Rows):
-            base = CachedRows(self.rows or 0, self._block)
+        if plan.batched:
+            base = CachedBatches(lambda: plan.epoch(0, 0), plan.steps)
+        elif plan.by_number:
+            base = CachedRows(plan.rows or 0, plan.block)
         else:
-            base = LateRows(self._everything)
-        kept = self._with(_base=base, _orders=(), _maps=(), _workers=0, _ahead=0)
-        kept.batch_size, kept._drop_last, kept._first, kept._stop = None, False, 0, sys.maxsize
+            base = LateRows(plan.everything)
+        kept = copy.copy(self)
+        kept._begin(Plan(base, drawing=plan.drawing))
         return kept
 
     def prefetch(self, n: int = 2) -> Dataset:
         """Compute up to n batches ahead, in a thread, while the model is busy with those before."""
-        return self._with(_ahead=whole("n", n, 0))
+        return self._with(ahead=whole("n", n, 0))
 
     def take(self, n: int) -> Dataset:
         """The first n rows; after `batch` the first n batches."""
-        return self._part(0, whole("n", n, 0))
+        plan, n = self._plan, whole("n", n, 0)
+        if not plan.batched:
+            return self._with(orders=(*plan.orders, orders.Part(0, n)))
+        return self._with(stop=min(plan.stop, plan.first + n))
 
     def skip(self, n: int) -> Dataset:
         """All but the first n rows; after `batch` all but the first n batches."""
-        return self._part(whole("n", n, 0), None)
-
-    def _part(self, start: int, stop: int | None) -> Dataset:
-        if not self._batched:
-            return self._with(_orders=(*self._orders, orders.Part(start, stop)))
-        if stop is not None:
-            return self._with(_stop=min(self._stop, self._first + stop))
-        return self._with(_first=min(self._first + start, self._stop))
+        plan, n = self._plan, whole("n", n, 0)
+        if not plan.batched:
+            return self._with(orders=(*plan.orders, orders.Part(n, None)))
+        return self._with(first=min(plan.first + n, plan.stop))
 
     def pick(self, rows: ArrayLike) -> Dataset:
         """The rows of these numbers, in this order."""
-        if self._batched or not isinstance(self._base, Rows):
-            raise ValueError("pick rows before they are cut into batches (those of a generator after .cache())")
+        self._rows("pick")
         numbers, count = np.asarray(rows), self.rows or 0
         if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
             raise ValueError(f"rows is a list of numbers; got {numbers.dtype} of shape {numbers.shape}")
         if numbers.size and not -count <= numbers.min() <= numbers.max() < count:
             raise IndexError(f"the rows are 0 to {count - 1}; got {numbers.min()} to {numbers.max()}")
-        return self._with(_orders=(*self._orders, orders.Pick(numbers)))
+        return self._with(orders=(*self._plan.orders, orders.Pick(numbers)))
 
     def split(self, fractions: Any, stratified: bool | None = None, seed: int | None = None) -> tuple[Dataset, ...]:
         """Data sets of random rows: `train, validation, test = dataset.split((0.8, 0.1, 0.1))`, or `.split(0.8)`.
@@ -250,84 +229,53 @@ class Dataset:
         stratified: every part has its share of each class, to within a row. None: where y is labels (whole numbers,
                     or one-hot rows)
         """
-        if self._batched or not isinstance(self._base, Rows):
-            raise ValueError("split rows before they are cut into batches (those of a generator after .cache())")
-        if any(isinstance(step, orders.Shuffle) for step in self._orders):
+        base, plan = self._rows("split"), self._plan
+        if plan.shuffled:
             raise ValueError(
                 "split before shuffle: the order changes in every epoch, and rows would change from one part to another"
             )
-        rows = orders.rows_of_epoch(len(self._base), self._orders, 0)
         classes = None
         if stratified is not False:
-            classes = orders.classes_of(self._base.labels())
+            classes = orders.classes_of(base.labels())
             if classes is None and stratified:
                 raise ValueError("stratified=True needs y to be labels: whole numbers, or one-hot rows")
+        rows = orders.rows_of_epoch(len(base), plan.orders, 0)
         if classes is not None and rows is not None:
             classes = classes[rows]
-        chosen = orders.parts(self.rows or 0, fractions, classes, checked_seed(seed))
-        return tuple(self._with(_orders=(*self._orders, orders.Pick(part))) for part in chosen)
+        chosen = orders.parts(plan.rows or 0, fractions, classes, checked_seed(seed))
+        return tuple(self._with(orders=(*plan.orders, orders.Pick(part))) for part in chosen)
 
     # -- what a Source tells -------------------------------------------------------------------------------------------
 
     @property
-    def _batched(self) -> bool:
-        return self.batch_size is not None or (not isinstance(self._base, Rows) and self._base.batched)
-
-    @property
-    def _count(self) -> int | None:
-        """Rows before they are cut into batches; None where only reading tells."""
-        if isinstance(self._base, Rows):
-            return orders.count_of_epoch(len(self._base), self._orders)
-        if self._base.batched or self._base.count is None:
-            return None
-        return orders.count_of_epoch(self._base.count, self._orders)
+    def batch_size(self) -> int | None:
+        """Rows of a batch; None while rows are single, and where a generator gives batches."""
+        return self._plan.size
 
     @property
     def rows(self) -> int | None:
         """Examples in an epoch; None where only reading tells."""
-        count, size = self._count, self.batch_size
-        if count is None or size is None:
-            return count
-        end = count - count % size if self._drop_last else count
-        return max(min(end, self._stop * size) - self._first * size, 0)
+        return self._plan.rows
 
     @property
     def steps(self) -> int | None:
         """Batches in an epoch; None where only reading tells."""
-        if isinstance(self._base, Rows) or not self._base.batched:
-            count, size = self._count, self.batch_size
-            if count is None or size is None:
-                return None
-            total = count // size if self._drop_last else -(-count // size)
-        elif self._base.count is None:
-            return None
-        else:
-            total = self._base.count
-        return max(min(total, self._stop) - self._first, 0)
+        return self._plan.steps
 
-    @cached_property
+    @property
     def spec(self) -> Spec:
         """Shapes and dtypes of the batches, found by sending the first rows through the functions of `map`."""
-        if isinstance(self._base, Rows):
-            if not len(self._base):
-                raise ValueError("the data set has no rows, so nobody knows their shape")
-            batch = self._base.fetch(slice(0, PROBE))
-        else:
-            with closing(iter(self._base)) as stream:
-                first = list(itertools.islice(stream, 1))
-            if not first:
-                raise ValueError("the generator gave nothing, so nobody knows the shape of its rows")
-            batch = first[0] if self._base.batched else stacked(first)
-        return spec_of(self._mapped(batch, 0, 0))
+        return self._plan.spec
 
     @property
     def file_paths(self) -> list[str] | None:
         """The file of each row, in the order before any shuffle, where they come from a folder."""
-        if not isinstance(self._base, FolderRows):
+        base = self._plan.base
+        if not isinstance(base, FolderRows):
             return None
-        unshuffled = tuple(step for step in self._orders if not isinstance(step, orders.Shuffle))
-        rows = orders.rows_of_epoch(len(self._base), unshuffled, 0)
-        return [str(self._base.paths[i]) for i in (range(len(self._base)) if rows is None else rows)]
+        unshuffled = tuple(step for step in self._plan.orders if not isinstance(step, orders.Shuffle))
+        rows = orders.rows_of_epoch(len(base), unshuffled, 0)
+        return [str(base.paths[i]) for i in (range(len(base)) if rows is None else rows)]
 
     @property
     def waited(self) -> float:
@@ -336,7 +284,7 @@ class Dataset:
 
     def __len__(self) -> int:
         """Batches in an epoch, or rows where they are not yet cut into batches; TypeError where nobody knows."""
-        length = self.steps if self._batched else self.rows
+        length = self.steps if self._plan.batched else self.rows
         if length is None:
             raise TypeError("nobody knows the length of this data set before it was read")
         return length
@@ -345,74 +293,19 @@ class Dataset:
 
     def epoch(self, number: int, first: int = 0) -> Generator[Batch, None, None]:
         """The batches (x, y, weights) of epoch `number` from batch `first` on; ValueError for single rows."""
-        if not self._batched:
+        if not self._plan.batched:
             raise ValueError("rows have to be cut into batches: dataset.batch(32)")
-        jobs = self._jobs(operator.index(number), whole("first", first, 0))
-        if self._workers or self._ahead:
-            return self._clocked(in_threads(jobs, max(self._workers, 1), max(self._ahead, self._workers)))
-        return self._clocked(one_by_one(jobs))
+        return self._clocked(self._plan.epoch(operator.index(number), whole("first", first, 0)))
 
     def __iter__(self) -> Iterator[Any]:
         """One pass, and with each the next epoch: x, (x, y) or (x, y, weights) of every batch, or of every row."""
         number, self._passes = self._passes, self._passes + 1
-        source = self if self._batched else self.batch(1)
+        batched = self._plan.batched
+        source = self if batched else self.batch(1)
         with closing(source.epoch(number)) as batches:
             for batch in batches:
-                parts = batch if self._batched else tuple(each(lambda array: array[0], part) for part in batch)
-                yield parts[0] if parts[1] is None else parts[:2] if parts[2] is None else parts
-
-    def _jobs(self, number: int, first: int) -> Generator[Job[Batch], None, None]:
-        """What is to be done for each batch, by any thread."""
-        first += self._first
-        size = self.batch_size
-        if isinstance(self._base, Rows) and size is not None:
-            order = orders.rows_of_epoch(len(self._base), self._orders, number)
-            count = len(self._base) if order is None else len(order)
-            for k in range(first, self._first + (self.steps or 0)):
-                rows = slice(k * size, min((k + 1) * size, count))
-                yield partial(self._fetched, rows if order is None else order[rows], number, k)
-        elif not isinstance(self._base, Rows):
-            with closing(iter(self._base)) as stream:
-                if size is None:
-                    for k, batch in enumerate(itertools.islice(stream, first, self._stop), first):
-                        yield partial(self._mapped, batch, number, k)
-                    return
-                ordered = self._rows_in_order(stream, first * size)
-                for k in range(first, self._stop):
-                    group = list(itertools.islice(ordered, size))
-                    if not group or (self._drop_last and len(group) < size):
-                        return
-                    yield partial(self._joined, group, number, k)
-
-    def _rows_in_order(self, stream: Iterator[Batch], first: int) -> Iterator[Batch]:
-        """The rows of a stream that were taken, from the first on."""
-        for part in self._orders:
-            if isinstance(part, orders.Part):
-                stream = itertools.islice(stream, part.start, part.stop)
-        return itertools.islice(stream, first, None)
-
-    def _fetched(self, rows: Places, number: int, place: int) -> Batch:
-        return self._mapped(self._base.fetch(rows), number, place)  # type: ignore[union-attr]
-
-    def _joined(self, rows: list[Batch], number: int, place: int) -> Batch:
-        return self._mapped(stacked(rows), number, place)
-
-    def _mapped(self, batch: Batch, number: int, place: int) -> Batch:
-        for function in self._maps:
-            batch = function(batch, number, place)
-        return batch
-
-    def _block(self, block: int, rows: slice) -> Batch:
-        """Some rows for a cache, with what the functions of `map` make of them."""
-        order = orders.rows_of_epoch(len(self._base), self._orders, 0)  # type: ignore[arg-type]
-        return self._fetched(rows if order is None else order[rows], 0, block)
-
-    def _everything(self) -> Batch:
-        """All rows of a stream."""
-        batches = list(self.batch(BLOCK).epoch(0))
-        if not batches:
-            raise ValueError("the generator gave no rows")
-        return joined(batches)
+                x, y, w = batch if batched else (each(operator.itemgetter(0), part) for part in batch)
+                yield x if y is None else (x, y) if w is None else (x, y, w)
 
     def _clocked(self, batches: Generator[Batch, None, None]) -> Generator[Batch, None, None]:
         """The same batches, and how long their consumer waited."""
@@ -430,7 +323,7 @@ class Dataset:
 
     def __repr__(self) -> str:
         rows = "rows" if self.rows is None else f"{self.rows} rows"
-        if not self._batched:
+        if not self._plan.batched:
             return f"<Dataset of {rows}>"
         steps = "batches" if self.steps is None else f"{self.steps} batches"
         return f"<Dataset of {rows} in {steps}>"
