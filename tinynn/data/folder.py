@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -67,14 +66,13 @@ class FolderRows:
         try:
             if not stat.S_ISREG(os.stat(path).st_mode):
                 raise ValueError("it is no plain file")
-            with warnings.catch_warnings():  # Pillow warns of oddities in files that it can read
-                warnings.simplefilter("ignore")
-                with Image.open(path, formats=FORMATS) as image:
-                    width, height = image.size
-                    if width * height > LARGEST:
-                        raise ValueError(f"it claims {width} x {height} pixels; at most {LARGEST:,} are read")
-                    converted = image.convert(MODES[self.mode][0])
-            array = np.asarray(self.resized(converted))
+            with Image.open(path, formats=FORMATS) as image:
+                width, height = image.size
+                if width * height > LARGEST:
+                    raise ValueError(f"it claims {width} x {height} pixels; at most {LARGEST:,} are read")
+                image.load()
+                mode = MODES[self.mode][0]
+                array = np.asarray(self.resized(image if image.mode == mode else image.convert(mode)))
         except FileNotFoundError:
             raise
         except Exception as error:  # Pillow's readers raise many kinds for damaged files
