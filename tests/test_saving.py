@@ -210,6 +210,80 @@ def test_layers_models_losses_and_functions_of_ones_own(tmp_path):
             nn.load_model(tmp_path / "own.tinynn", custom_objects=some)
 
 
+class Leaky(L.Layer):
+    """A cell."""
+
+    def __init__(self, units, keep=0.9, **base):
+        super().__init__(**base)
+        self.units, self.keep = units, keep
+
+    @property
+    def state_size(self):
+        return self.units
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight((input_shape[-1], self.units))
+        return (self.units,)
+
+    def forward(self, x, states):
+        h = self.keep * states[0] + x @ x.graph.parameter(self.kernel)
+        return h, [h]
+
+
+class Shrink(nn.regularizers.L2):
+    """An L2 under another name."""
+
+
+OWN_INSIDE = {
+    "cell": lambda: L.RNN(Leaky(3, keep=0.5)),
+    "cells": lambda: L.RNN([Leaky(3, keep=0.5), L.GRUCell(2)], return_sequences=True),
+    "both ways": lambda: L.Bidirectional(L.RNN(Leaky(3, keep=0.5), return_sequences=True)),
+    "every step": lambda: L.TimeDistributed(Scale(3.0)),
+    "penalty": lambda: L.Dense(3, kernel_regularizer=Shrink(0.25)),
+}
+
+
+@pytest.mark.parametrize("name", OWN_INSIDE)
+def test_objects_of_ones_own_inside_layers_of_ours(tmp_path, name):
+    model = Sequential([Input((5, 2)), OWN_INSIDE[name]()])
+    model.compile("sgd", "mse")
+    x = RNG.standard_normal((4, 5, 2)).astype("float32")
+    model.save(tmp_path / "own.tinynn")
+    own = {"Leaky": Leaky, "Scale": Scale, "Shrink": Shrink}
+    loaded = nn.load_model(tmp_path / "own.tinynn", custom_objects=own)
+    assert loaded.to_json() == model.to_json()
+    np.testing.assert_array_equal(loaded.predict(x), model.predict(x))
+    y = np.ones_like(model.predict(x))
+    assert loaded.evaluate(x, y, verbose=0) == model.evaluate(x, y, verbose=0)
+    with pytest.raises(ValueError, match="own.tinynn.*unknown"):
+        nn.load_model(tmp_path / "own.tinynn")
+
+
+class Block(L.Layer):
+    """Makes layers that its constructor's arguments say nothing of."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = L.Dense(4), L.Dense(3)
+
+    def forward(self, x):
+        return self.second(self.first(x))
+
+
+def test_layers_inside_a_layer_of_ones_own_come_back_frozen(tmp_path):
+    model = Sequential([Input((6,)), Block(), L.Dense(3, activation="softmax")])
+    model.layers[0].first.trainable = False
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.save(tmp_path / "block.tinynn")
+    loaded = nn.load_model(tmp_path / "block.tinynn", custom_objects={"Block": Block})
+    assert not loaded.layers[0].first.trainable
+    assert [w.name for w in loaded.trainable_weights] == [w.name for w in model.trainable_weights]
+    before = loaded.layers[0].first.get_weights()
+    loaded.compile("sgd", "sparse_categorical_crossentropy")
+    loaded.fit(X, Y, verbose=0)
+    np.testing.assert_array_equal(before[0], loaded.layers[0].first.get_weights()[0])
+
+
 def test_a_subclassed_model(tmp_path):
     model = Pair(7)
     model.compile("adam", "sparse_categorical_crossentropy")

@@ -1,8 +1,8 @@
 """A model as a record that JSON can hold, and back: its layers, how they call each other, and under which names.
 
-{"layers": [...], "model": k}: a list of layers, models among them, each behind those that it refers to by number, so
-that a layer that several models share is one here too. Classes are found by name in ``tinynn.layers`` or
-``custom_objects``.
+{"layers": [...], "model": k, "trainable": [...]}: a list of layers, models among them, each behind those that it refers
+to by number, so that a layer that several models share is one here too; and the flags of all layers, also of those that
+a layer of the user's own makes inside. Classes are found by name in ``tinynn.layers`` or ``custom_objects``.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ def to_record(model: Model) -> Record:
     model.require_built("saving")
     writer = Writer()
     number = writer.number(model)
-    return {"layers": writer.records, "model": number}
+    flags = [layer.trainable for layer in model.all_layers()]
+    return {"layers": writer.records, "model": number, "trainable": flags}
 
 
 def plain_options(options: Mapping[str, Any]) -> Record:
@@ -150,8 +151,8 @@ class Reader:
     def of_config(self, record: Record) -> Layer:
         table = {name: value for name, value in self.objects.items() if isinstance(value, type)}
         cls = layers.get_class(record["class"], table)
-        config = {key: as_tuples(value) for key, value in functions_of(record["config"], self.objects).items()}
-        layer: Layer = cls(**config)
+        inside = objects_of(functions_of(record["config"], self.objects), table)
+        layer: Layer = cls(**{key: as_tuples(value) for key, value in inside.items()})
         layer.name = record["name"]
         if isinstance(layer, Model) and record["built_for"] is not None:
             layer.ensure_built(as_shape(record["built_for"]))
@@ -188,7 +189,12 @@ class Reader:
 
 def from_record(record: Record, custom_objects: Objects | None = None, backend: Any = None) -> Model:
     """The model; ValueError names a class or function that is not known."""
-    return Reader(record["layers"], custom_objects, backend).read(record["model"])
+    model = Reader(record["layers"], custom_objects, backend).read(record["model"])
+    everything, flags = model.all_layers(), record.get("trainable", [])
+    if len(everything) == len(flags):
+        for layer, flag in zip(everything, flags, strict=True):
+            layer.trainable = bool(flag)
+    return model
 
 
 def model_from_json(text: str, custom_objects: Objects | None = None) -> Model:
@@ -210,6 +216,16 @@ def functions_of(value: Any, objects: Objects) -> Any:
     if isinstance(value, list):
         return [functions_of(v, objects) for v in value]
     return value
+
+
+def objects_of(value: Any, objects: Objects) -> Any:
+    """A record with objects of the user's own in place: {"class": name, "config": {...}} where objects has the name."""
+    if isinstance(value, dict):
+        value = {key: objects_of(inside, objects) for key, inside in value.items()}
+        if set(value) == {"class", "config"} and value["class"] in objects:
+            return objects[value["class"]](**{key: as_tuples(inside) for key, inside in value["config"].items()})
+        return value
+    return [objects_of(inside, objects) for inside in value] if isinstance(value, list) else value
 
 
 def as_option(value: Any) -> Any:

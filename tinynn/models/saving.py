@@ -142,7 +142,8 @@ def loss_record(loss: Any) -> Any:
 
 def compile_again(model: Model, record: dict[str, Any], slots: Named, custom_objects: Mapping[str, Any] | None) -> None:
     """Compile as it was, ``trainable`` flags of then included, and put the optimizer's arrays in place."""
-    given = custom(architecture.functions_of(record, custom_objects or {}), custom_objects or {})
+    objects = custom_objects or {}
+    given = architecture.objects_of(architecture.functions_of(record, objects), objects)
     everything = model.all_layers()
     now = [layer.trainable for layer in everything]
     for layer, flag in zip(everything, given.pop("trainable"), strict=True):
@@ -154,16 +155,6 @@ def compile_again(model: Model, record: dict[str, Any], slots: Named, custom_obj
     complain(f"the optimizer of '{model.label}'", mine, slots)
     for name, array in mine.items():
         array[...] = model.backend.asarray(slots[name], array.dtype)
-
-
-def custom(value: Any, objects: Mapping[str, Any]) -> Any:
-    """Classes of the user's own: {"class": name, "config": {...}} where the name is one of the custom objects."""
-    if isinstance(value, dict):
-        value = {key: custom(inside, objects) for key, inside in value.items()}
-        if set(value) == {"class", "config"} and value["class"] in objects:
-            return objects[value["class"]](**value["config"])
-        return value
-    return [custom(inside, objects) for inside in value] if isinstance(value, list) else value
 
 
 def slots_of(model: Model) -> dict[str, Any]:
