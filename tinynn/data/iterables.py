@@ -40,12 +40,10 @@ class Loader:
 class Indexed(Loader):
     """Batches by number, such as Keras's ``PyDataset``: ``len(batches)``, ``batches[k]``, ``on_epoch_end()`` if any."""
 
-    def __init__(self, batches: Any, permutation: Permutation | None = None):
-        """permutation: of the batches in each epoch; None takes them as they lie."""
+    def __init__(self, batches: Any, first: Any, permutation: Permutation | None = None):
+        """first: batch 0; permutation: of the batches in each epoch, None takes them as they lie."""
         self.batches, self.permutation = batches, permutation
-        if len(batches) == 0:
-            raise ValueError(f"{type(batches).__name__} has no batches: its length is 0")
-        self.spec = spec_of(as_batch(batches[0]))
+        self.spec = spec_of(as_batch(first))
 
     def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
         n = len(self.batches)
@@ -111,15 +109,12 @@ def source_of(
             f"data.Dataset.from_generator({x.__name__}, batched=True), which begins anew in every epoch"
         )
     if hasattr(x, "__getitem__") and hasattr(x, "__len__"):
-        return Indexed(x, permutation) if gives_batches(x) else None
+        if len(x) == 0 or isinstance(x, (range, MutableSequence)):
+            return None  # rows in an unusual container
+        first = x[0]
+        batch = isinstance(first, (tuple, list, Mapping)) or getattr(first, "ndim", 0) > 0
+        return Indexed(x, first, permutation) if batch else None
     return Loader(x) if hasattr(x, "__iter__") else None
-
-
-def gives_batches(x: Any) -> bool:
-    """Whether x[0] is a batch; else x is rows in an unusual container."""
-    if len(x) == 0 or isinstance(x, (range, MutableSequence)):
-        return False
-    return isinstance(x[0], (tuple, list, Mapping)) or getattr(x[0], "ndim", 0) > 0
 
 
 def first_of(batches: Iterator[Any], what: str) -> Batch:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from tinynn.data.arrays import host_array
+from tinynn.data.source import Batch as Triple
+from tinynn.data.source import Field, Spec
 from tinynn.random import host_generator
 from tinynn.typing import ArrayLike
 
@@ -39,7 +41,7 @@ class Windows:
     ):
         self.inputs, self.targets = inputs, targets
         self.batch_size, self.shuffle = batch_size, shuffle
-        self._random = host_generator(seed)
+        self._random, self._seed = host_generator(seed), seed
 
     @property
     def windows(self) -> int:
@@ -72,6 +74,37 @@ class Windows:
         y is None where there are no targets.
         """
         return self.inputs, self.targets
+
+    # -- what a Source tells -------------------------------------------------------------------------------------------
+
+    @property
+    def spec(self) -> Spec:
+        """Shapes and dtypes of the batches."""
+        targets = None if self.targets is None else Field(self.targets.shape[1:], self.targets.dtype)
+        return Spec(Field(self.inputs.shape[1:], self.inputs.dtype), targets)
+
+    @property
+    def rows(self) -> int:
+        return self.windows
+
+    @property
+    def steps(self) -> int:
+        return len(self)
+
+    def epoch(self, number: int, first: int = 0) -> Iterator[Triple]:
+        """The batches (inputs, targets, None) of epoch `number` from batch `first` on.
+
+        The order follows from the seed (0 where there is none) and the number. `fit` asks for the arrays instead: it
+        can then check all values before it begins, and draws the order from the model's random numbers.
+        """
+        order = np.arange(self.windows)
+        if self.shuffle:
+            order = np.random.default_rng([self._seed or 0, number]).permutation(self.windows)
+        size = self.batch_size or 1
+        for batch in range(first, len(self)):
+            rows = order[batch * size : (batch + 1) * size]
+            targets = None if self.targets is None else self.targets[rows]
+            yield np.array(self.inputs[rows], order="C"), targets, None
 
     def __repr__(self) -> str:
         aim = "" if self.targets is None else f" -> {self.targets.shape[1:]}"

@@ -28,6 +28,40 @@ class Model(Network):
     models, several inputs and outputs (lists, or dicts with names). ``Sequential`` is the stack. A model is itself a
     layer, so it can be used inside another one.
 
+    >>> import tinynn as nn
+    >>> from tinynn import layers as L
+    >>> text, age = nn.Input((100,), name="text"), nn.Input((1,), name="age")
+    >>> h = L.Dense(16, activation="relu")(L.concatenate([text, age]))
+    >>> outputs = [L.Dense(1, name="price")(h), L.Dense(3, activation="softmax", name="kind")(h)]
+    >>> model = Model([text, age], outputs)
+    >>> model.compile("adam", {"price": "mse", "kind": "sparse_categorical_crossentropy"}, loss_weights={"price": 0.5})
+    >>> model.metrics_names
+    ['loss', 'price_loss', 'kind_loss']
+
+    A subclass makes its layers in ``__init__`` (lists of them too) and writes ``forward``; ``fit`` trains it, or a loop
+    of your own:
+
+    >>> class Twins(Model):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.towers = [L.Dense(8, activation="relu") for _ in range(2)]
+    ...         self.head = L.Dense(1)
+    ...     def forward(self, x):
+    ...         left, right = (tower(part) for tower, part in zip(self.towers, x))
+    ...         return self.head(left * right)
+    >>> import numpy as np
+    >>> a, b, y = np.ones((4, 3)), np.ones((4, 2)), np.ones((4, 1))
+    >>> twins, optimizer = Twins(), nn.optim.Adam(0.01)
+    >>> before = twins.predict([a, b])  # a first call makes the weights
+    >>> optimizer.build(twins.parameters())
+    >>> for step in range(100):
+    ...     graph = nn.Graph(training=True)
+    ...     loss = nn.losses.mean_squared_error(y, twins([graph.tensor(a), graph.tensor(b)]))
+    ...     graph.backward(loss)
+    ...     optimizer.step()
+    >>> float(loss) < 0.1
+    True
+
     backend: "cpu", "reference", "gpu", or None for the default (``TINYNN_BACKEND``, else "cpu")
     """
 

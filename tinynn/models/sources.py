@@ -38,7 +38,7 @@ def refuse_beside(source: Source, **arguments: Any) -> None:
         "validation_split": "give validation_data, or take it apart with Dataset.split(...)",
     }
     for name, value in arguments.items():
-        if value is not None and value != 0:
+        if value is not None and not (name == "validation_split" and value == 0):
             raise ValueError(f"{name} does not go with data in batches ({type(source).__name__}): {instead[name]}")
 
 

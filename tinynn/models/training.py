@@ -22,7 +22,7 @@ from tinynn.models.options import (
     checked_frequency,
 )
 from tinynn.models.progress import Progress
-from tinynn.models.weighting import with_class_weights
+from tinynn.models.weighting import checked_class_weight, with_class_weights
 from tinynn.optim.base import State
 from tinynn.tensor import Tensor
 
@@ -96,6 +96,8 @@ def training_feed(model: Model, x: Any, y: Any, options: FitOptions) -> tuple[Fe
         sources.refuse_beside(source, **given)
         sources.refuse_spent(source, steps, epochs - initial_epoch, "steps_per_epoch")
         sources.check_spec(model, source)
+        if options.class_weight is not None:
+            checked_class_weight(options.class_weight)
         return SourceFeed(model, source, steps, options.class_weight), None
     if isinstance(x, Windows):
         options.shuffle = x.shuffle

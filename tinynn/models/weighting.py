@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,17 @@ def checked_weights(weights: ArrayLike | None, rows: int, what: str = "sample_we
     return weights
 
 
+def checked_class_weight(class_weight: Any) -> None:
+    """{class number: weight >= 0}, or an error that says so."""
+    if not isinstance(class_weight, dict):
+        raise TypeError(f"class_weight expects a dict such as {{0: 1.0, 1: 5.0}}, got {type(class_weight).__name__}")
+    for label, weight in class_weight.items():
+        if isinstance(label, bool) or not hasattr(label, "__index__"):
+            raise TypeError(f"class_weight expects class numbers as keys, such as 0, got {label!r}")
+        if not np.isfinite(weight) or weight < 0:
+            raise ValueError(f"class_weight expects weights >= 0, got {weight!r} for class {label!r}")
+
+
 def with_class_weights(data: Arrays, class_weight: dict[int, float] | None, quiet: bool = False) -> Arrays:
     """Class weights as row weights; a class that the dict leaves out weighs 1.
 
@@ -36,13 +48,9 @@ def with_class_weights(data: Arrays, class_weight: dict[int, float] | None, quie
     """
     if class_weight is None:
         return data
-    if not isinstance(class_weight, dict):
-        raise TypeError(f"class_weight expects a dict such as {{0: 1.0, 1: 5.0}}, got {type(class_weight).__name__}")
+    checked_class_weight(class_weight)
     if not isinstance(data.y, np.ndarray) or isinstance(data.weights, tuple):
         raise ValueError("class_weight is for models of one output: give sample_weight for each of several")
-    for label in class_weight:
-        if isinstance(label, bool) or not hasattr(label, "__index__"):
-            raise TypeError(f"class_weight expects class numbers as keys, such as 0, got {label!r}")
     labels = class_labels(data.y)
     unseen = [label for label in class_weight if not (labels == label).any()]
     if unseen and not quiet:
@@ -54,8 +62,6 @@ def with_class_weights(data: Arrays, class_weight: dict[int, float] | None, quie
         )
     weights = np.ones(len(labels), np.float32)
     for label, weight in class_weight.items():
-        if not np.isfinite(weight) or weight < 0:
-            raise ValueError(f"class_weight expects weights >= 0, got {weight!r} for class {label!r}")
         weights[labels == label] = weight
     return Arrays(data.x, data.y, weights if data.weights is None else weights * data.weights)
 
