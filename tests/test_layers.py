@@ -619,6 +619,45 @@ NAMES = [
 ]  # fmt: skip
 
 
+class Linear(Layer):
+    """As the Keras guides write it: build returns nothing, an argument is kept under another name."""
+
+    def __init__(self, units: int = 32, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.n = units
+
+    def build(self, input_shape: Any) -> Any:
+        self.w = self.add_weight(shape=(input_shape[-1], self.n), initializer="random_normal", name="w")
+        self.b = self.add_weight(shape=(self.n,), initializer="zeros", name="b")
+        self.built = True
+
+    def forward(self, x: Any) -> Any:
+        return x @ x.graph.parameter(self.w) + x.graph.parameter(self.b)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "units": self.n}
+
+
+def test_a_layer_as_the_guides_of_keras_write_it(tmp_path: Any) -> None:
+    model = nn.Sequential([nn.Input((None, 5)), Linear(3, name="first"), Linear(2)])
+    assert model.output_shape == (None, 2) and model.count_params() == 18 + 8
+    assert model.layers[0].get_config()["units"] == 3 == model.layers[0].config()["units"]
+    model.save(tmp_path / "model.tinynn")
+    loaded = nn.load_model(tmp_path / "model.tinynn", custom_objects={"Linear": Linear})
+    x = numbers(2, 4, 5)
+    np.testing.assert_array_equal(loaded.predict(x), model.predict(x))
+    again = Linear.from_config(model.layers[0].get_config())
+    assert again.n == 3 and again.name == "first"
+
+
+def test_kerass_names_of_configs() -> None:
+    layer = L.Dense(3, activation="relu", name="d")
+    assert layer.get_config() == layer.config()
+    assert L.Dense.from_config(layer.get_config()).config() == layer.config()
+    both = L.Bidirectional(L.GRU(3))
+    assert L.Bidirectional.from_config(both.get_config()).config() == both.config()
+
+
 def test_a_composite_layer_names_freezes_and_trains_what_is_inside() -> None:
     nn.set_seed(1)
     layer = Outer(name="outer")

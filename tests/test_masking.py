@@ -272,3 +272,112 @@ def test_time_distributed_softmax_is_seen_by_its_loss() -> None:
     model.compile("sgd", "sparse_categorical_crossentropy")
     loss = model.evaluate(np.ones((1, 1, 1), "float32"), np.array([[1]]), verbose=0)
     assert abs(loss - 140) < 1e-3
+
+
+# -- layers of one's own, written Keras's way --------------------------------------------------------------------------
+
+
+class Words(L.Layer):
+    """The guide's embedding: makes a mask of its own."""
+
+    input_dtype = "int32"
+
+    def build(self, input_shape: Any) -> Any:
+        self.table = self.add_weight((9, F), "random_normal")
+
+    def forward(self, x: Any) -> Any:
+        return x.graph.parameter(self.table)[x.data]
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        return inputs.data != 0
+
+
+class Halves(L.Layer):
+    """The guide's TemporalSplit: two outputs, each with its part of the mask."""
+
+    def forward(self, x: Any) -> Any:
+        return [x[:, :3], x[:, 3:]]
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        return None if mask is None else [mask[:, :3], mask[:, 3:]]
+
+
+def test_compute_mask_written_as_in_keras_makes_and_cuts_masks() -> None:
+    ids = np.where(MASK, 1 + np.arange(T), 0)
+    graph = Graph()
+    y = Words()(graph.tensor(ids, dtype="int32"))
+    np.testing.assert_array_equal(y.mask, MASK)
+    first, second = Halves()(y)
+    np.testing.assert_array_equal(first.mask, MASK[:, :3])
+    np.testing.assert_array_equal(second.mask, MASK[:, 3:])
+    assert all(z.mask is None for z in Halves()(graph.tensor(padded())))
+
+    model = Sequential([Input((None,)), Words(), L.LSTM(4)])
+    whole = model.predict(ids)
+    for row, length in enumerate(LENGTHS):
+        np.testing.assert_allclose(whole[row], model.predict(ids[row : row + 1, :length])[0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_mask_that_does_not_fit_is_refused() -> None:
+    class Wrong(Halves):
+        def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+            return mask
+
+    with pytest.raises(ValueError, match=r"'wrong' expects a mask of the leading axes .* got shape \(5, 6\)"):
+        called(Wrong(), padded(), MASK)
+
+    class One(Halves):
+        def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+            return [mask]
+
+    with pytest.raises(ValueError, match="has 2 outputs, but compute_mask returned 1 masks"):
+        called(One(), padded(), MASK)
+
+
+def test_forward_may_ask_for_mask_and_mode() -> None:
+    seen: list[Any] = []
+
+    class Mean(L.Layer):
+        def forward(self, x: Any, training: bool, mask: Any = None) -> Any:
+            seen.append((training, mask))
+            if mask is None:
+                return ops.mean(x, axis=1)
+            return ops.sum(x * mask[..., None], axis=1) / mask.sum(axis=1, keepdims=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        y = called(Mean(), padded(7.0), MASK)
+    np.testing.assert_allclose(y.numpy()[1], padded()[1, :3].mean(axis=0), rtol=1e-5)
+    assert y.mask is None
+
+    model = Sequential([L.Masking(input_shape=(T, F)), Mean(), L.Dense(1)])
+    model.compile("sgd", "mse")
+    seen.clear()
+    model.fit(padded(), np.ones((N, 1)), shuffle=False, verbose=0)
+    model.predict(padded())
+    assert [training for training, _ in seen] == [True, False]
+    np.testing.assert_array_equal(seen[0][1], MASK)
+    seen.clear()
+    Mean()(Graph().tensor(padded()), training=True)
+    assert seen[-1] == (True, None)
+
+    class Both(L.Layer):
+        def forward(self, x: Any, mask: Any = None) -> Any:
+            seen.append(mask)
+            return x[0] + x[1]
+
+    graph = Graph()
+    masked = graph.tensor(padded())
+    masked.mask = MASK
+    Both()([masked, graph.tensor(padded())])
+    assert seen[-1][0] is MASK and seen[-1][1] is None
+
+
+def test_the_shape_of_a_layer_without_build_is_found() -> None:
+    class Last(L.Layer):
+        def forward(self, x: Any) -> Any:
+            return x[:, -1]
+
+    model = Sequential([Input((None, F)), L.LSTM(4, return_sequences=True), Last(), L.Dense(2)])
+    assert model.output_shape == (2,)
+    assert Last()(Input((T, F))).shape == (F,)

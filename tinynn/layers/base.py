@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinynn import ops
-from tinynn.config import config_of, refuse_unknown_arguments
+from tinynn.config import config_of, constructor_arguments, plain, refuse_unknown_arguments
 from tinynn.graph import Graph
 from tinynn.parameter import Buffer, Parameter, Variable
 from tinynn.random import Stream, substream
@@ -103,6 +103,17 @@ class Layer:
     """Whether the mask of the inputs is that of the output too; a layer without it drops the mask, and says so."""
     auto_named = False
     """Whether a model gave the name, and may give another one."""
+    asks: tuple[str, ...] = ()
+    """Which of ``training`` and ``mask`` are arguments of ``forward``: they are filled in, as for Keras's ``call``."""
+    makes_masks = False
+    """Whether ``compute_mask`` is written Keras's way, with the inputs' mask as an argument: also asked without one."""
+
+    def __init_subclass__(cls, **options: Any):
+        super().__init_subclass__(**options)
+        if "forward" in vars(cls):
+            cls.asks = tuple(name for name in ("training", "mask") if name in argument_names(cls.forward))
+        if "compute_mask" in vars(cls):
+            cls.makes_masks = len(argument_names(cls.compute_mask)) > 2
 
     if not TYPE_CHECKING:  # mypy reads the arguments from __init__
 
@@ -124,11 +135,17 @@ class Layer:
     # -- to be written by each layer ---------------------------------------------------------------------------------
 
     def build(self, input_shape: Any) -> Any:
-        """Declare the parameters for inputs of this shape (no batch axis) and return the output shape."""
+        """Declare the parameters for inputs of this shape (no batch axis) and return the output shape.
+
+        Where nothing is returned, as in Keras, one call of ``forward`` on zeros finds it.
+        """
         return input_shape
 
     def forward(self, x: Any) -> Any:
-        """Compute with tensors of the graph ``x.graph``. More arguments are options of a call: ``layer(x, k=2)``."""
+        """Compute with tensors of the graph ``x.graph``. More arguments are options of a call: ``layer(x, k=2)``.
+
+        An argument ``training`` is ``x.graph.training``, an argument ``mask`` is ``x.mask`` (of several inputs a list).
+        """
         keras = ": Keras's call(self, inputs) is forward(self, x) here" if hasattr(self, "call") else ""
         raise NotImplementedError(f"{type(self).__name__} has no forward(x){keras}")
 
@@ -166,10 +183,18 @@ class Layer:
             self.ensure_built([t.shape[1:] for t in x])
         if training is not None or mask is not None:
             return self.call_with(x, first, training, mask, options)
+        if self.asks:
+            options = {**self.asked(x), **options}
         y = self.forward(x, **options) if first.graph.root is not None else self.lead(first.graph, x, options)
-        if first.mask is not None or (x is not first and any(t.mask is not None for t in x)):
+        if self.makes_masks or first.mask is not None or (x is not first and any(t.mask is not None for t in x)):
             self.carry_mask(x, y)
         return y
+
+    def asked(self, x: Any) -> dict[str, Any]:
+        """What ``forward`` asks for beside x."""
+        first = x[0] if isinstance(x, (list, tuple)) else x
+        given = {"training": first.graph.training, "mask": masks_of(x)}
+        return {name: given[name] for name in self.asks}
 
     def call_with(self, x: Any, first: Tensor, training: bool | None, mask: Any, options: dict[str, Any]) -> Any:
         """A call in another mode than the graph's, or with a mask from the caller's hand."""
@@ -189,18 +214,37 @@ class Layer:
 
     def carry_mask(self, x: Any, y: Any) -> None:
         """Give the output the mask of the inputs, unless ``forward`` gave it one of its own."""
+        if self.makes_masks:
+            self.give_masks(y, self.compute_mask(x, masks_of(x)))  # type: ignore[call-arg]
+            return
         mask = self.compute_mask(x)
         for tensor in y if isinstance(y, (list, tuple)) else [y]:
             if tensor.mask is None and mask is not None and tensor.shape[: mask.ndim] == mask.shape:
                 tensor.mask = mask
 
+    def give_masks(self, y: Any, masks: Any) -> None:
+        """Give the outputs the masks of a ``compute_mask`` that was written Keras's way: one, or one for each."""
+        outputs = y if isinstance(y, (list, tuple)) else [y]
+        given = masks if isinstance(masks, (list, tuple)) else [masks] * len(outputs)
+        if len(given) != len(outputs):
+            raise ValueError(
+                f"layer '{self.label}' has {len(outputs)} outputs, but compute_mask returned {len(given)} masks"
+            )
+        for tensor, mask in zip(outputs, given, strict=True):
+            if mask is not None:
+                tensor.mask = checked_mask(mask, tensor, self)
+
     def compute_mask(self, x: Any) -> Any:
-        """The output's mask, where the input x (a Tensor or a list of them) has one: of several, where all count."""
+        """The output's mask, where the input x (a Tensor or a list of them) has one: of several, where all count.
+
+        A layer of your own may write it Keras's way, ``compute_mask(self, inputs, mask=None)``: then it is also asked
+        where the inputs have none, and may make one (``inputs.data != 0``). None is no mask.
+        """
         masks = [t.mask for t in (x if isinstance(x, (list, tuple)) else [x]) if t.mask is not None]
         if self.supports_masking:
             shapes = {m.shape for m in masks}
             return functools.reduce(np.logical_and, masks) if len(shapes) == 1 else None
-        if not self.said_mask:
+        if not self.said_mask and "mask" not in self.asks:
             self.said_mask = True
             warnings.warn(
                 f"layer '{self.label}' drops the mask of its input: what follows sees padding as data. Where the mask "
@@ -285,9 +329,8 @@ class Layer:
         if self.built:
             return self.output_shape if input_shape == self.built_for else self.shape_for(input_shape)
         output_shape = self.build(input_shape)
-        if output_shape is None:
-            raise TypeError(f"build of layer '{self.label}' must return the output shape, got None")
-        if any(not layer.built for layer in self.layers_inside()):
+        own = type(self).build is Layer.build and not type(self).forward.__module__.startswith("tinynn.")
+        if own or output_shape is None or any(not layer.built for layer in self.layers_inside()):
             output_shape = self.build_inside(input_shape, output_shape)
         self.built_for, self.output_shape, self.built = input_shape, output_shape, True
         return output_shape
@@ -295,9 +338,12 @@ class Layer:
     def build_inside(self, input_shape: Any, said: Any) -> Any:
         """Build the layers inside by one call on zeros, so that a model knows all its parameters before it trains.
 
-        The call runs on the reference, in inference mode, and draws no weights; it also finds the output shape.
+        The call runs on the reference, in inference mode, and draws no weights; it also finds the output shape where
+        ``build`` does not say it.
         """
         found = probed_shape(self, input_shape)
+        if said is None:
+            return found
         if type(self).build is not Layer.build and found != said and None not in flat(said):
             raise ValueError(
                 f"layer '{self.label}': build returned the output shape {said}, but forward makes {found} "
@@ -419,13 +465,39 @@ class Layer:
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments as a dict that JSON can hold; ``Class(**config)`` is an equal layer."""
-        return config_of(self)
+        return config_of(self) if type(self).get_config is Layer.get_config else self.get_config()
+
+    def get_config(self) -> dict[str, Any]:
+        """Keras's name of ``config()``. A layer of your own that has a ``get_config`` is saved with what that returns:
+
+        ``return {**super().get_config(), "units": self.n}`` for an argument that is kept under another name.
+        """
+        if type(self).get_config is Layer.get_config:
+            return self.config()
+        names = constructor_arguments(type(self))
+        return {name: plain(getattr(self, name)) for name in names if hasattr(self, name)}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Any:
+        """A layer with these arguments: ``cls(**config)``."""
+        return cls(**config)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.label}>"
 
 
 # -- helpers ---------------------------------------------------------------------------------------------------------
+
+
+def argument_names(function: Any) -> tuple[str, ...]:
+    """Those of a function written in Python; for some 80 classes at import, where ``inspect`` would take its time."""
+    code = getattr(function, "__code__", None)
+    return () if code is None else code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
+def masks_of(x: Any) -> Any:
+    """The mask of a tensor, or a list of those of several."""
+    return [t.mask for t in x] if isinstance(x, (list, tuple)) else x.mask
 
 
 def results_of(call: Symbol, shapes: Sequence[Shape]) -> list[Symbol]:
@@ -534,7 +606,8 @@ def probe(layer: Layer, input_shape: Any, size: int) -> Any:
     many = isinstance(input_shape, list)
     shapes = input_shape if many else [input_shape]
     zeros = [graph.tensor(np.zeros((1, *(n or size for n in shape))), dtype=layer.input_dtype) for shape in shapes]
-    output = layer.forward(zeros if many else zeros[0])
+    x: Any = zeros if many else zeros[0]
+    output = layer.forward(x, **layer.asked(x))
     results = list(output) if isinstance(output, (list, tuple)) else [output]
     for y in results:
         if not isinstance(y, Tensor):
