@@ -134,7 +134,8 @@ def predictions(model: Model, feed: Feed, hooks: CallbackList) -> list[np.ndarra
             y = model(x)
             results = y if isinstance(y, (list, tuple)) else [y]
             if not found:
-                found = [Collected(rows_expected(feed)) for _ in results]
+                rows = min(feed.count * feed.size, feed.total) if isinstance(feed, ArrayFeed) else None
+                found = [Collected(rows) for _ in results]
             for collected, result in zip(found, results, strict=True):
                 collected.add(model.backend.to_numpy(result.data))
             graph.reset()
@@ -146,15 +147,8 @@ def predictions(model: Model, feed: Feed, hooks: CallbackList) -> list[np.ndarra
     return [collected.array() for collected in found]
 
 
-def rows_expected(feed: Feed) -> int | None:
-    """How many rows there will be; None where nobody knows."""
-    if isinstance(feed, ArrayFeed):
-        return min(feed.count * feed.size, feed.total)
-    return feed.rows
-
-
 class Collected:
-    """Rows that come batch by batch: written where they belong as soon as the whole is known, else put together."""
+    """Rows that come batch by batch: written where they belong where the whole is known, else put together."""
 
     def __init__(self, rows: int | None):
         self.rows, self.filled = rows, 0
@@ -171,6 +165,4 @@ class Collected:
         self.filled += len(y)
 
     def array(self) -> np.ndarray:
-        if self.whole is None:
-            return np.concatenate(self.parts)
-        return self.whole[: self.filled]
+        return np.concatenate(self.parts) if self.whole is None else self.whole
