@@ -6,16 +6,14 @@ import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from tinynn.data import (
-    image_dataset_from_directory,
-    pad_sequences,
-    split_dataset,
-    timeseries_dataset_from_array,
-)
+from tinynn import data
+from tinynn.data import pad_sequences, timeseries_dataset_from_array
 from tinynn.errors import no_attribute
 from tinynn.random import set_seed
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 __all__ = [
     "image_dataset_from_directory",
@@ -102,7 +100,14 @@ def _refuse(wrong: NDArray[np.bool_], labels: NDArray[Any], why: str) -> None:
         raise ValueError(f"y[{where}] = {labels[place]} {why}")
 
 
-if not TYPE_CHECKING:  # mypy shall go on finding wrong names itself
+LAZY = ("image_dataset_from_directory", "split_dataset")
+"""Imported at their first use, as in ``tinynn.data``."""
+
+if TYPE_CHECKING:  # mypy shall go on finding wrong names itself
+    from tinynn.data import image_dataset_from_directory, split_dataset
+else:
 
     def __getattr__(name):
+        if name in LAZY:
+            return getattr(data, name)
         raise no_attribute(__name__, name, __all__)

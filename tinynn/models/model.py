@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -329,6 +328,8 @@ class Model(Network):
 
     def to_json(self) -> str:
         """The architecture alone, without weights: ``models.model_from_json(text)`` makes it again."""
+        import json
+
         from tinynn.models import architecture
 
         return json.dumps(architecture.to_record(self))

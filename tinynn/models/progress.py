@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from typing import Any
@@ -35,6 +34,8 @@ class Progress(Callback):
         if self.epochs > 0:
             print(f"Epoch {epoch + 1}/{self.epochs}", flush=True)
         if self.moving:
+            import shutil
+
             from tqdm import tqdm
 
             self.bar = tqdm(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,8 @@ class CSVLogger(Callback):
         self.keys: list[str] = []
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
+        import csv
+
         self.keys = []
         if self.append and self.filename.exists() and self.filename.stat().st_size > 0:
             with open(self.filename, newline="", encoding="utf-8") as file:
@@ -33,6 +34,8 @@ class CSVLogger(Callback):
             self.filename.write_text("", encoding="utf-8")
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        import csv
+
         logs, first = logs or {}, not self.keys
         if first:
             own = sorted(name for name in logs if not name.startswith("val_"))
