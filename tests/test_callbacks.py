@@ -94,6 +94,16 @@ def test_a_number_that_is_not_in_the_logs_is_a_warning_that_says_what_is():
         model().fit(X, Y, epochs=1, callbacks=stop, verbose=0)
 
 
+def test_a_wrong_name_is_told_the_near_one_and_where():
+    stop = callbacks.EarlyStopping("val_mea")
+    with pytest.warns(UserWarning, match="'val_mea'.*did you mean 'val_mae'"):
+        model().fit(X, Y, epochs=1, validation_split=0.5, callbacks=stop, verbose=0)
+    every_batch = callbacks.ModelCheckpoint("never", save_best_only=True, save_freq=1)
+    with pytest.warns(UserWarning, match="'val_loss'") as said:
+        model().fit(X, Y, epochs=1, callbacks=every_batch, verbose=0)
+    assert said[0].filename == __file__
+
+
 @pytest.mark.parametrize(("name", "sign"), [("val_accuracy", 1), ("auc", 1), ("val_loss", -1), ("mae", -1)])
 def test_auto_knows_which_way_is_better(name, sign):
     assert callbacks.EarlyStopping(name).watch.sign == sign

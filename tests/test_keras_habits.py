@@ -1,12 +1,14 @@
 """What a user of Keras types: old module paths, small names, single callbacks, NumPy on tensors, and typing errors."""
 
 import importlib
+import inspect
 import io
 import os
 import re
 import shutil
 import subprocess
 import sys
+import typing
 import warnings
 from pathlib import Path
 
@@ -28,7 +30,10 @@ from tinynn import (
     utils,
 )
 from tinynn import layers as L
+from tinynn.config import constructor_arguments
 from tinynn.datasets import source
+from tinynn.layers.recurrent import RecurrentArguments
+from tinynn.layers.unit import UnitArguments
 from tinynn.models.progress import Progress
 from tinynn.models.summary import Row, table
 
@@ -696,3 +701,66 @@ def test_lists_of_one_input_and_one_output_are_that_one():
     rows = nn.Graph().tensor(X)
     np.testing.assert_array_equal(model([rows]).data, model(rows).data)
     assert model([nn.Input((6,))]).shape == (3,)
+
+
+# -- what help() and editors show --------------------------------------------------------------------------------------
+
+WHOLE = [L.LSTM, L.GRU, L.SimpleRNN, L.RNN, L.LSTMCell, L.ConvLSTM2D, L.Dense, nn.optim.Adam, nn.optim.SGD]
+
+
+@pytest.mark.parametrize("cls", WHOLE, ids=lambda cls: cls.__name__)
+def test_signatures_name_every_argument(cls):
+    shown = inspect.signature(cls).parameters
+    assert list(shown) == constructor_arguments(cls)
+    assert not any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in shown.values())
+    assert shown["name"].default is None
+
+
+def test_signatures_of_ones_own_layers():
+    class Twice(L.Dense):
+        def __init__(self, units, factor=2.0, **base):
+            super().__init__(units, **base)
+            self.factor = factor
+
+    class Fixed(Twice):
+        def __init__(self, factor=3.0):
+            super().__init__(4, factor)
+
+    assert list(inspect.signature(Twice).parameters)[:3] == ["units", "factor", "activation"]
+    assert str(inspect.signature(Fixed)) == "(factor=3.0)"
+    assert "x" in inspect.signature(Fixed()).parameters  # an instance is called
+
+
+def test_what_type_checkers_are_told_are_the_arguments():
+    """The TypedDicts behind ``**base`` say what the constructors take."""
+    for cls in (L.LSTM, L.GRU, L.SimpleRNN):
+        own = set(inspect.signature(cls.__init__).parameters) - {"self", "base"}
+        assert own | set(typing.get_type_hints(UnitArguments)) == set(constructor_arguments(cls))
+    own = set(inspect.signature(L.RNN.__init__).parameters) - {"self", "base"}
+    assert own | set(typing.get_type_hints(RecurrentArguments)) == set(constructor_arguments(L.RNN))
+
+
+# -- symbols -----------------------------------------------------------------------------------------------------------
+
+
+def test_symbols_are_added_as_in_listings_of_transformers(tmp_path):
+    x = nn.Input((4, 6))
+    y = L.Dense(6)(x)
+    model = nn.Model(x, [x + y, y - x, x * y])
+    assert [layer.name for layer in model.layers] == ["dense", "add", "subtract", "multiply"]
+    a = rng.standard_normal((2, 4, 6)).astype("float32")
+    g = nn.Graph()
+    b = model.layers[0](g.tensor(a)).numpy()
+    for got, want in zip(model.predict(a), [a + b, b - a, a * b], strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-6)
+    with pytest.raises(TypeError, match="with symbols, got float"):
+        x + 1.0
+
+
+def test_saving_under_kerass_old_paths(tmp_path):
+    from tinynn.compat.keras.models import clone_model, load_model, model_from_json, save_model
+
+    model = classifier()
+    save_model(model, tmp_path / "model.h5")
+    np.testing.assert_array_equal(load_model(tmp_path / "model.h5").predict(X), model.predict(X))
+    assert model_from_json(model.to_json()).to_json() == clone_model(model).to_json() == model.to_json()

@@ -88,6 +88,7 @@ def test_masking_refuses_what_has_no_steps() -> None:
         L.Bidirectional(L.LSTM(4, return_sequences=True)),
         L.TimeDistributed(L.Dense(4)),
         L.TimeDistributed(L.LayerNormalization()),
+        L.PReLU(shared_axes=[1]),
         Sequential([L.Dense(4), L.SimpleRNN(2, return_sequences=True)]),
     ],
     ids=lambda layer: type(layer).__name__,

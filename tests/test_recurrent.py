@@ -351,6 +351,19 @@ def test_backwards_is_forwards_on_the_reversed_sequence(kind: str) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+def test_bidirectional_begins_with_given_weights() -> None:
+    weights = [numbers(*shape) for shape in [(F, 4 * H), (H, 4 * H), (4 * H,)] * 2]
+    layer = L.Bidirectional(L.LSTM(H), weights=weights)
+    model = Sequential([Input((T, F)), layer])
+    for got, want in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(got, want)
+    assert layer.config()["weights"] is None
+    with pytest.raises(ValueError, match="weights, got a list of"):
+        Sequential([Input((T, F)), L.Bidirectional(L.LSTM(H), weights=weights[:5])])
+    with pytest.raises(ValueError, match=r"has shape \(3, 20\), got \(3, 15\)"):
+        Sequential([Input((T, F)), L.Bidirectional(L.LSTM(H), weights=[numbers(F, 15), *weights[1:]])])
+
+
 @pytest.mark.parametrize("mode", ["concat", "sum", "mul", "ave", None])
 @pytest.mark.parametrize("sequences", [False, True])
 def test_bidirectional_merges_its_two_layers(mode: str | None, sequences: bool) -> None:

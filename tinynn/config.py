@@ -15,17 +15,35 @@ import numpy as np
 from tinynn.errors import nearest, unknown
 
 
-def constructor_arguments(cls: type) -> list[str]:
-    """The names of a constructor's arguments; ``**base`` stands for the arguments of Layer itself."""
-    names: list[str] = []
+def constructor_parameters(cls: type) -> dict[str, inspect.Parameter]:
+    """A constructor's arguments by name; ``**base`` stands for those of the classes above."""
+    found: dict[str, inspect.Parameter] = {}
+    first = True
     for ancestor in cls.__mro__:
         if "__init__" not in vars(ancestor):
             continue
         parameters = list(inspect.signature(ancestor.__init__).parameters.values())[1:]  # type: ignore[misc]
-        names += [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and p.name not in names]
+        for p in parameters:
+            if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and p.name not in found:
+                found[p.name] = p if first else p.replace(kind=p.KEYWORD_ONLY)
+        first = False
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
-    return names
+    return found
+
+
+def constructor_arguments(cls: type) -> list[str]:
+    """The names of a constructor's arguments, those in ``**base`` included."""
+    return list(constructor_parameters(cls))
+
+
+class WholeSignature:
+    """A class's ``__signature__``: what ``help`` and notebooks show, with the arguments in ``**base`` written out."""
+
+    def __get__(self, instance: Any, cls: type) -> inspect.Signature | None:
+        if instance is not None:
+            return None
+        return inspect.Signature(list(constructor_parameters(cls).values()))
 
 
 def plain(value: Any) -> Any:
@@ -80,6 +98,8 @@ def refuse_unknown_arguments(cls: type, arguments: dict[str, Any]) -> None:
 
 class Configured:
     """Anything whose constructor arguments stand under their own names; they are what ``repr`` shows."""
+
+    __signature__ = WholeSignature()
 
     if not TYPE_CHECKING:  # mypy reads the arguments from __init__
 

@@ -66,6 +66,7 @@ def no_attribute(module: str, name: str, known: Iterable[str]) -> AttributeError
 def frames_inside() -> int:
     """The stacklevel at which a warning of our caller names the user's line: the first frame outside this library."""
     level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("tinynn."):
+    inside = ("tinynn.", "numpy.")  # np.errstate around a loop of ours is a frame of NumPy's
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(inside):
         level, frame = level + 1, frame.f_back
     return level

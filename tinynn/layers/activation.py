@@ -252,6 +252,8 @@ class PReLU(Layer):
     Parameter: ``alpha``, of the input's shape.
     """
 
+    supports_masking = True
+
     def __init__(
         self,
         alpha_initializer: Any = "zeros",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinynn import ops
-from tinynn.config import config_of, constructor_arguments, plain, refuse_unknown_arguments
+from tinynn.config import WholeSignature, config_of, constructor_arguments, plain, refuse_unknown_arguments
 from tinynn.graph import Graph
 from tinynn.parameter import Buffer, Parameter, Variable
 from tinynn.random import Stream, substream
@@ -51,6 +51,27 @@ class Symbol:
     def __repr__(self) -> str:
         made = f" made by {self.layer.name}" if self.layer is not None else ""
         return f"<Symbol {(None, *self.shape)}{made}>"
+
+    def __add__(self, other: Symbol) -> Symbol:
+        """``x + y`` is ``Add()([x, y])``, as in the residual connections of Transformer listings."""
+        return self.merged("Add", other)
+
+    def __sub__(self, other: Symbol) -> Symbol:
+        return self.merged("Subtract", other)
+
+    def __mul__(self, other: Symbol) -> Symbol:
+        return self.merged("Multiply", other)
+
+    def merged(self, kind: str, other: Symbol) -> Symbol:
+        """The merge layer of that name on this symbol and another one."""
+        from tinynn import layers
+
+        if not isinstance(other, Symbol):
+            raise TypeError(
+                f"symbols can be added, subtracted and multiplied with symbols, got {type(other).__name__}: write a "
+                "layer of your own, or Lambda(lambda x: ...), for anything else"
+            )
+        return layers.get_class(kind)()([self, other])  # type: ignore[no-any-return]
 
 
 class Fallback:
@@ -107,6 +128,8 @@ class Layer:
     """Which of ``training`` and ``mask`` are arguments of ``forward``: they are filled in, as for Keras's ``call``."""
     makes_masks = False
     """Whether ``compute_mask`` is written Keras's way, with the inputs' mask as an argument: also asked without one."""
+
+    __signature__ = WholeSignature()
 
     def __init_subclass__(cls, **options: Any):
         super().__init_subclass__(**options)

@@ -24,6 +24,7 @@ class Bidirectional(Layer):
 
     layer:          LSTM, GRU, SimpleRNN or RNN(cell), which goes forwards; a layer of equal arguments is made of it
     merge_mode:     "concat" (side by side), "sum", "mul", "ave", or None for a list of both
+    weights:        arrays to start with, in the order of ``get_weights``. They do not belong to ``config()``
     backward_layer: the other one, with ``go_backwards=True``; None for one like the first
 
     With ``return_sequences`` both outputs lie at the places of their inputs, and those of masked steps are 0. With
@@ -38,6 +39,7 @@ class Bidirectional(Layer):
         self,
         layer: Layer,
         merge_mode: str | None = "concat",
+        weights: Sequence[ArrayLike] | None = None,
         *,
         backward_layer: Layer | None = None,
         input_shape: Sequence[int] | int | None = None,
@@ -59,6 +61,7 @@ class Bidirectional(Layer):
             other = self.checked(inner_layer(backward_layer, self))
         self.backward_layer: Recurrent = other
         self.check_pair()
+        self.first_weights = None if weights is None else list(weights)
         if self.input_shape is None:
             self.input_shape = given.input_shape
         for one in (self.forward_layer, self.backward_layer):
@@ -111,7 +114,13 @@ class Bidirectional(Layer):
         return super().__call__(with_states(x, initial_state, self), **options)
 
     def build(self, input_shape: Any) -> Any:
-        return self.shape_for(input_shape)
+        output_shape = self.shape_for(input_shape)
+        if self.first_weights is not None:
+            half = len(self.forward_layer.variables())
+            self.forward_layer.set_weights(self.first_weights[:half])
+            self.backward_layer.set_weights(self.first_weights[half:])
+            self.first_weights = None
+        return output_shape
 
     def shape_for(self, input_shape: Any) -> Any:
         forwards, backwards = self.shared_out(input_shape)
@@ -202,6 +211,7 @@ class Bidirectional(Layer):
         return {
             "layer": plain(self.forward_layer),
             "merge_mode": self.merge_mode,
+            "weights": None,
             "backward_layer": plain(self.backward_layer),
             "input_shape": self.input_shape,
             "name": self.name,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from tinynn.activation import Activation
 from tinynn.function import Function
 from tinynn.layers.cells import Cell
 from tinynn.layers.recurrent import Recurrent
-from tinynn.layers.unit import Unit, compact, last_of
+from tinynn.layers.unit import Unit, UnitArguments, compact, last_of
 from tinynn.typing import Array, Shape
 
 if TYPE_CHECKING:
@@ -126,8 +126,9 @@ class GRU(GRUUnit, Recurrent):
         recurrent_activation: Any = "sigmoid",
         use_bias: bool = True,
         *,
+        reset_after: bool = True,
         use_cudnn: Any = "auto",
-        **base: Any,
+        **base: Unpack[UnitArguments],
     ):
-        super().__init__(units, activation, recurrent_activation, use_bias, **base)
+        super().__init__(units, activation, recurrent_activation, use_bias, reset_after=reset_after, **base)
         self.use_cudnn = use_cudnn

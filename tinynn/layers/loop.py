@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from tinynn import ops
 from tinynn.function import Function
 from tinynn.layers.base import Layer, ProbeGraph, shown
 from tinynn.layers.cells import build_cell, checked_cell, dropout_of, first_state, flat, nested
-from tinynn.layers.recurrent import Recurrent
+from tinynn.layers.recurrent import Recurrent, RecurrentArguments
 from tinynn.tensor import Tensor
 from tinynn.typing import Array, Shape
 
@@ -57,7 +57,7 @@ class RNN(Recurrent):
     of the step before (zeros before the first).
     """
 
-    def __init__(self, cell: Any, **base: Any):
+    def __init__(self, cell: Any, **base: Unpack[RecurrentArguments]):
         super().__init__(**base)
         self.cell = checked_cell(cell, self)
 

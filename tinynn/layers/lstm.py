@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from tinynn.function import Function
 from tinynn.initializers import Initializer
 from tinynn.layers.cells import Cell
 from tinynn.layers.recurrent import Recurrent
-from tinynn.layers.unit import Unit, compact, last_of
+from tinynn.layers.unit import Unit, UnitArguments, compact, last_of
 from tinynn.typing import Array, Shape
 
 if TYPE_CHECKING:
@@ -140,8 +140,9 @@ class LSTM(LSTMUnit, Recurrent):
         recurrent_activation: Any = "sigmoid",
         use_bias: bool = True,
         *,
+        unit_forget_bias: bool = True,
         use_cudnn: Any = "auto",
-        **base: Any,
+        **base: Unpack[UnitArguments],
     ):
-        super().__init__(units, activation, recurrent_activation, use_bias, **base)
+        super().__init__(units, activation, recurrent_activation, use_bias, unit_forget_bias=unit_forget_bias, **base)
         self.use_cudnn = use_cudnn

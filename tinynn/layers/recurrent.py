@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -14,6 +14,25 @@ from tinynn.layers.base import Layer, ProbeGraph, Symbol, shown
 from tinynn.layers.dropout import RandomLayer
 from tinynn.tensor import Tensor
 from tinynn.typing import Array, ArrayLike, Shape
+
+
+class RecurrentArguments(TypedDict, total=False):
+    """The arguments of ``Recurrent``, for type checkers and editors: what LSTM, GRU, SimpleRNN and RNN hand on."""
+
+    seed: int | None
+    return_sequences: bool
+    return_state: bool
+    go_backwards: bool
+    stateful: bool
+    unroll: bool
+    zero_output_for_mask: bool
+    activity_regularizer: Any
+    batch_input_shape: Sequence[int | None] | None
+    input_dim: int | None
+    input_length: int | None
+    input_shape: Sequence[int] | int | None
+    name: str | None
+    trainable: bool
 
 
 class Recurrent(RandomLayer):

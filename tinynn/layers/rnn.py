@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from tinynn.activation import Activation
 from tinynn.function import Function
 from tinynn.layers.cells import Cell
 from tinynn.layers.recurrent import Recurrent
-from tinynn.layers.unit import Unit, compact, last_of
+from tinynn.layers.unit import Unit, UnitArguments, compact, last_of
 from tinynn.typing import Array
 
 if TYPE_CHECKING:
@@ -83,5 +83,5 @@ class SimpleRNN(SimpleRNNUnit, Recurrent):
     PyTorch's nn.RNN has W and U transposed and two biases, whose sum is b.
     """
 
-    def __init__(self, units: int, activation: Any = "tanh", use_bias: bool = True, **base: Any):
+    def __init__(self, units: int, activation: Any = "tanh", use_bias: bool = True, **base: Unpack[UnitArguments]):
         super().__init__(units, activation, use_bias, **base)

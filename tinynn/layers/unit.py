@@ -11,6 +11,7 @@ from tinynn.errors import unknown
 from tinynn.function import Function
 from tinynn.layers.base import shown
 from tinynn.layers.dropout import RandomLayer
+from tinynn.layers.recurrent import RecurrentArguments
 from tinynn.parameter import Parameter
 from tinynn.typing import Array, Shape
 
@@ -20,6 +21,23 @@ if TYPE_CHECKING:
 
 Factors = tuple[Array | None, Array | None]
 """What dropout multiplies the inputs (N, 1, F) and the state (N, H) with: 0 or 1 / (1 - rate); None without."""
+
+
+class UnitArguments(RecurrentArguments, total=False):
+    """The arguments that LSTM, GRU and SimpleRNN hand on, for type checkers and editors."""
+
+    kernel_initializer: Any
+    recurrent_initializer: Any
+    bias_initializer: Any
+    kernel_regularizer: Any
+    recurrent_regularizer: Any
+    bias_regularizer: Any
+    kernel_constraint: Any
+    recurrent_constraint: Any
+    bias_constraint: Any
+    dropout: float
+    recurrent_dropout: float
+    implementation: int
 
 
 class Unit(RandomLayer):

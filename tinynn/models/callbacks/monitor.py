@@ -6,7 +6,7 @@ import math
 import warnings
 
 from tinynn.config import at_least
-from tinynn.errors import frames_inside, unknown
+from tinynn.errors import closest, frames_inside, unknown
 from tinynn.models.callbacks.base import Logs
 
 RISING = ("accuracy", "acc", "auc", "precision", "recall", "f1", "iou", "r2", "similarity", "kappa")
@@ -35,7 +35,11 @@ class Monitor:
         value = (logs or {}).get(self.name)
         if value is None:
             there = ", ".join(sorted(logs or {})) or "none"
-            hint = ": give fit validation_data or validation_split" if self.name.startswith("val_") else ""
+            validated = any(name.startswith("val_") for name in logs or {})
+            close = closest(self.name, logs or {})
+            hint = f": did you mean '{close}'?" if close else ""
+            if self.name.startswith("val_") and not validated:
+                hint = ": give fit validation_data or validation_split"
             warnings.warn(
                 f"{self.owner} follows '{self.name}', which is not in the logs (there are: {there}){hint}",
                 stacklevel=frames_inside(),
