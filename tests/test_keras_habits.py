@@ -764,3 +764,31 @@ def test_saving_under_kerass_old_paths(tmp_path):
     save_model(model, tmp_path / "model.h5")
     np.testing.assert_array_equal(load_model(tmp_path / "model.h5").predict(X), model.predict(X))
     assert model_from_json(model.to_json()).to_json() == clone_model(model).to_json() == model.to_json()
+
+
+def test_steps_that_fit_does_not_call_are_said():
+    class Own(nn.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = L.Dense(1)
+
+        def forward(self, x, training=False):
+            return self.dense(x)
+
+        def train_step(self, data):
+            raise AssertionError
+
+    model = Own()
+    with pytest.warns(UserWarning, match=r"has train_step, which fit, evaluate and predict do not call") as said:
+        model.compile("sgd", "mse")
+    assert said[0].filename == __file__
+    model.fit(X, LABELS, verbose=0)
+
+
+@pytest.mark.parametrize(("start", "kind"), [(b"\x89HDF\r\n\x1a\n", "HDF5, Keras's .h5"), (b"PK\x03\x04", "zip")])
+def test_files_of_keras_are_told_from_damaged_ones(tmp_path, start, kind):
+    path = tmp_path / "model.h5"
+    path.write_bytes(start + bytes(100))
+    for read in (nn.load_model, classifier().load_weights):
+        with pytest.raises(ValueError, match=f"model.h5 is no safetensors file.*{kind}.*set_weights"):
+            read(path)

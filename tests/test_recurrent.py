@@ -956,3 +956,15 @@ def test_a_fit_of_every_kind_learns_and_leaves_no_warning() -> None:
             loss = model.fit(x, y, epochs=12, batch_size=16, verbose=0).history["loss"]
         assert loss[-1] < 0.9 * loss[0]
         assert isinstance(model(Graph().tensor(x)), Tensor)
+
+
+def test_a_stateful_layer_is_not_shuffled_in_silence_also_where_one_batch_is_all() -> None:
+    model = Sequential([L.GRU(H, stateful=True, input_shape=(T, F)), L.Dense(1)])
+    model.compile("sgd", "mse")
+    with pytest.warns(UserWarning, match="'gru' is stateful, but fit shuffles the rows"):
+        model.fit(numbers(N, T, F), numbers(N, 1), epochs=2, verbose=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(numbers(N, T, F), numbers(N, 1), epochs=2, shuffle=False, verbose=0)
+        model.reset_states()
+        model.fit(numbers(1, T, F), numbers(1, 1), verbose=0)

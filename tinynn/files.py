@@ -114,12 +114,26 @@ def contents(path: str | os.PathLike[str]) -> bytearray:
         start = file.read(header)
         length = int.from_bytes(start, "little")
         if len(start) < header or length > info.st_size - header:
-            raise ValueError(f"{os.fspath(path)} is no safetensors file, or it is cut off ({info.st_size} bytes)")
+            raise ValueError(
+                f"{os.fspath(path)} is no safetensors file, or it is cut off ({info.st_size} bytes){foreign(start)}"
+            )
         file.seek(0)
         data = bytearray(info.st_size)
         if file.readinto(data) != info.st_size:
             raise ValueError(f"{os.fspath(path)} changed while it was read")
     return data
+
+
+def foreign(start: bytes) -> str:
+    """What to do with a file of Keras's own, for the end of a message."""
+    kinds = {b"\x89HDF": "HDF5, Keras's .h5", b"PK\x03\x04": "a zip archive, such as Keras's .keras and NumPy's .npz"}
+    kind = kinds.get(start[:4])
+    if kind is None:
+        return ""
+    return (
+        f": it is {kind}, which is not read here. Where it was made, save model.get_weights() "
+        "with numpy.savez; here, build the same model and call set_weights"
+    )
 
 
 def checksum_place(data: bytes | bytearray) -> slice | None:

@@ -59,9 +59,9 @@ def check_stateful(model: Model, rows: int, batch_size: int, steps: int, shuffle
     ValueError where the last one is smaller, a warning where the rows are shuffled.
     """
     stateful = [la for la in model.all_layers() if isinstance(la, Recurrent) and la.stateful]
-    if not stateful or rows <= batch_size:
+    if not stateful or rows == 1:
         return
-    if rows % batch_size and steps * batch_size > rows:
+    if rows > batch_size and rows % batch_size and steps * batch_size > rows:
         whole = rows - rows % batch_size
         raise ValueError(
             f"layer '{stateful[0].label}' is stateful: row i of a batch goes on with row i of the one before, so all "

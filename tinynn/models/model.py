@@ -9,6 +9,7 @@ from typing import Any
 
 from tinynn import optim
 from tinynn.backends import Backend
+from tinynn.errors import frames_inside
 from tinynn.graph import Graph
 from tinynn.layers.base import Symbol
 from tinynn.models import evaluation, training
@@ -112,6 +113,13 @@ class Model(Network):
                 raise TypeError(
                     f"'{self.label}'.compile expects metrics as a list, such as ['accuracy'], got {given!r}"
                 )
+        if steps := [name for name in ("train_step", "test_step", "predict_step") if hasattr(self, name)]:
+            warnings.warn(
+                f"'{self.label}' has {' and '.join(steps)}, which fit, evaluate and predict do not call, unlike "
+                "Keras's: write a loop over graph = model.graph(training=True), model(graph.tensor(x)), "
+                "graph.backward(loss) and optimizer.step()",
+                stacklevel=frames_inside(),
+            )
         self._plan = None  # layers may have been changed since it was made
         trainable = [layer.trainable for layer in self.all_layers()]
         compiled = Compiled(

@@ -105,7 +105,8 @@ def training_feed(model: Model, x: Any, y: Any, options: FitOptions) -> tuple[Fe
     size = checked_batch_size(batch_size)
     data, held_out = door.checked_data(model, x, y, options)
     feed = ArrayFeed(model, data, size, steps, bool(options.shuffle))
-    door.check_stateful(model, len(data), size, feed.count, bool(options.shuffle))
+    shuffled = bool(options.shuffle) and feed.count * (epochs - initial_epoch) > 1
+    door.check_stateful(model, len(data), size, feed.count, shuffled)
     return feed, held_out
 
 
