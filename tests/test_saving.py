@@ -259,6 +259,43 @@ def test_objects_of_ones_own_inside_layers_of_ours(tmp_path, name):
         nn.load_model(tmp_path / "own.tinynn")
 
 
+class Attention(L.Layer):
+    """Another one than ours, with a layer of ones own among its arguments, and made by a method of its own."""
+
+    made_by = "the constructor"
+
+    def __init__(self, inner, **base):
+        super().__init__(**base)
+        self.first = inner
+
+    def forward(self, x):
+        return self.first(x)
+
+    def get_config(self):
+        return {"name": self.name, "inner": self.first}
+
+    @classmethod
+    def from_config(cls, config):
+        layer = cls(**config)
+        layer.made_by = "from_config"
+        return layer
+
+
+def test_a_layer_of_ones_own_with_the_name_of_one_of_ours(tmp_path):
+    a, b = Input((6,)), Input((5, 2))
+    y = Attention(Scale(3.0))(a)
+    model = Model([a, b], [y, L.Attention()([b, b])])
+    model.save(tmp_path / "own.tinynn")
+    loaded = nn.load_model(tmp_path / "own.tinynn", custom_objects={"Attention": Attention, "Scale": Scale})
+    assert {type(layer) for layer in loaded.layers} == {Attention, L.Attention}
+    assert loaded.layers[0].made_by == "from_config" and type(loaded.layers[0].first) is Scale
+    data = [X, RNG.standard_normal((48, 5, 2))]
+    for mine, theirs in zip(model.predict(data), loaded.predict(data), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    with pytest.raises(ValueError, match="Attention, which is none of tinynn's: give it, as in custom_objects="):
+        nn.load_model(tmp_path / "own.tinynn", custom_objects={"Scale": Scale})
+
+
 class Block(L.Layer):
     """Makes layers that its constructor's arguments say nothing of."""
 

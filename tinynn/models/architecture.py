@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinynn import layers
-from tinynn.config import find_class
+from tinynn.config import find_class, plain
 from tinynn.layers.base import Layer, Symbol
 from tinynn.layers.input import Input
 from tinynn.models.model import Model
@@ -48,7 +48,8 @@ class Writer:
             return {**common, **self.of_stack(layer)}
         if type(layer) is Model and hasattr(layer, "order"):
             return {**common, **self.of_calls(layer)}
-        config = named_functions(layer.config(), f"layer '{layer.label}'")
+        common["own"] = not type(layer).__module__.startswith("tinynn.")
+        config = named_functions(plain(layer.config()), f"layer '{layer.label}'")
         return {**common, "name": layer.name, "config": config, "built_for": layer.built_for}
 
     def of_stack(self, model: Sequential) -> Record:
@@ -150,9 +151,14 @@ class Reader:
 
     def of_config(self, record: Record) -> Layer:
         table = {name: value for name, value in self.objects.items() if isinstance(value, type)}
-        cls = layers.get_class(record["class"], table)
+        if record.get("own") and record["class"] not in table:
+            raise ValueError(
+                f"layer '{record['name']}' is of an unknown class {record['class']}, which is none of tinynn's: "
+                f"give it, as in custom_objects={{'{record['class']}': {record['class']}}}"
+            )
+        cls = layers.get_class(record["class"], {} if record.get("own") is False else table)
         inside = objects_of(functions_of(record["config"], self.objects), table)
-        layer: Layer = cls(**{key: as_tuples(value) for key, value in inside.items()})
+        layer: Layer = cls.from_config({key: as_tuples(value) for key, value in inside.items()})
         layer.name = record["name"]
         if isinstance(layer, Model) and record["built_for"] is not None:
             layer.ensure_built(as_shape(record["built_for"]))
