@@ -289,3 +289,12 @@ def test_a_model_of_words_learns() -> None:
     model.compile(nn.optim.Adam(0.05), "binary_crossentropy", metrics=["accuracy"])
     history = model.fit(ids, labels, epochs=12, verbose=0)
     assert history.history["accuracy"][-1] > 0.98
+
+
+def test_old_listings_name_the_batch() -> None:
+    model = Sequential(
+        [L.Embedding(9, 4, batch_input_shape=(2, None)), L.GRU(3, return_sequences=True, stateful=True), L.Dense(9)]
+    )
+    assert model.output_shape == (None, 9)
+    layer = model.layers[0]
+    assert layer.config() == L.Embedding(**layer.config()).config() and layer.input_shape == (None,)

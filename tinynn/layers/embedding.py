@@ -53,7 +53,7 @@ class Embedding(Layer):
     mask_zero:              True: id 0 is padding, and the output carries the mask ``ids != 0``
     weights:                a table (input_dim, output_dim) to start with, or a list of one: pretrained vectors, which
                             ``trainable=False`` keeps as they are. They are weights and do not belong to ``config()``
-    input_length:           old Keras's short form of ``input_shape=(input_length,)``
+    input_length, batch_input_shape: old Keras's forms of ``input_shape=(input_length,)``
 
     Parameter: ``embeddings`` (input_dim, output_dim). Ids may be floats that are whole numbers. Raises IndexError for
     ids that the table does not have, in ``fit`` before the first step.
@@ -78,10 +78,13 @@ class Embedding(Layer):
         *,
         activity_regularizer: Any = None,
         input_length: int | None = None,
+        batch_input_shape: Sequence[int | None] | None = None,
         input_shape: Sequence[int] | int | None = None,
         name: str | None = None,
         trainable: bool = True,
     ):
+        if input_shape is None and batch_input_shape is not None:
+            input_shape = tuple(batch_input_shape)[1:]  # type: ignore[assignment]
         if input_length is not None and input_shape is None:
             input_shape = (input_length,)
         super().__init__(name=name, trainable=trainable, input_shape=input_shape)
@@ -93,7 +96,7 @@ class Embedding(Layer):
         self.embeddings_constraint = constraints.get(embeddings_constraint)
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.mask_zero = bool(mask_zero)
-        self.input_length = None
+        self.input_length = self.batch_input_shape = None
         """Kept as ``input_shape``."""
         self.pretrained = None if weights is None else checked_table(weights, self)
 
