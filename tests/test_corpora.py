@@ -10,6 +10,7 @@ import pytest
 from tinynn.datasets import (
     air_pollution,
     airline_passengers,
+    california_housing,
     daily_temperatures,
     imdb,
     movie_snippets,
@@ -162,6 +163,18 @@ def test_air_pollution(published):
     np.testing.assert_array_equal(filled[:, 1:], values[:, 1:])
 
 
+def test_california_housing(published):
+    published("tabular")
+    x, y = california_housing.load_data()
+    assert (x.shape, y.shape, len(california_housing.columns)) == ((20_640, 9), (20_640,), 9)
+    assert (x.dtype, y.dtype) == (np.float32, np.float32)
+    np.testing.assert_array_equal(x[0], np.float32([-122.23, 37.88, 41, 880, 129, 322, 126, 8.3252, 3]))
+    assert (y[0], y.max(), (y == california_housing.HIGHEST).sum()) == (452_600, 500_001, 965)
+    assert np.isnan(x).sum(axis=0).tolist() == [0, 0, 0, 0, 207, 0, 0, 0, 0]
+    places = dict(zip(california_housing.ocean_proximities, np.bincount(x[:, 8].astype(int)), strict=True))
+    assert places == {"<1H OCEAN": 9136, "INLAND": 6551, "ISLAND": 5, "NEAR BAY": 2290, "NEAR OCEAN": 2658}
+
+
 def test_gaps_are_filled_as_asked():
     nan = np.nan
     values = np.array([nan, nan, 3, nan, nan, 9, nan], np.float32)
@@ -225,6 +238,7 @@ FILES = {
     daily_temperatures: ("timeseries", "daily-min-temperatures.csv"),
     sunspots: ("timeseries", "monthly-sunspots.csv"),
     air_pollution: ("timeseries", "pollution.csv"),
+    california_housing: ("tabular", "california_housing.csv"),
 }
 
 

@@ -3,6 +3,7 @@
 from tinynn.datasets import (
     air_pollution,
     airline_passengers,
+    california_housing,
     cifar10,
     daily_temperatures,
     fashion_mnist,
@@ -22,6 +23,7 @@ from tinynn.datasets import (
 __all__ = [
     "air_pollution",
     "airline_passengers",
+    "california_housing",
     "cifar10",
     "daily_temperatures",
     "fashion_mnist",
