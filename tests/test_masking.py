@@ -382,3 +382,26 @@ def test_the_shape_of_a_layer_without_build_is_found() -> None:
     model = Sequential([Input((None, F)), L.LSTM(4, return_sequences=True), Last(), L.Dense(2)])
     assert model.output_shape == (2,)
     assert Last()(Input((T, F))).shape == (F,)
+
+
+def test_a_weight_for_every_step_is_a_mask_with_shares():
+    """What Keras takes as sample_weight (N, T), the old sample_weight_mode="temporal"."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((6, 4, 3)), rng.standard_normal((6, 4, 2))
+    weights = rng.integers(0, 3, (6, 4)) / 2
+
+    def model():
+        nn.set_seed(1)
+        net = Sequential([L.Dense(2, input_shape=(4, 3))])
+        net.compile("sgd", "mse", weighted_metrics=["mae"])
+        return net
+
+    loss, error = model().evaluate(x, y, sample_weight=weights, verbose=0)
+    differences = model().predict(x) - y
+    np.testing.assert_allclose(loss, (weights * (differences**2).mean(-1)).sum() / weights.size, rtol=1e-5)
+    np.testing.assert_allclose(error, (weights * np.abs(differences).mean(-1)).sum() / weights.sum(), rtol=1e-5)
+    net = model()
+    net.fit(x, y, sample_weight=weights, verbose=0)
+    for wrong in ((6, 3), (5, 4), (6, 4, 2)):
+        with pytest.raises(ValueError, match=r"expects shape \(6,\), one weight per row, or \(6, 4\), one per step"):
+            net.fit(x, y, sample_weight=np.ones(wrong), verbose=0)

@@ -288,12 +288,12 @@ def sample_weights(model: Model, weights: Any, rows: int, what: str) -> Several 
         return None
     if not compiled.several:
         weights = only(weights, names[0], what, "output", lambda a: rows > 1 and a.shape[:1] == (rows,))
-        return checked_weights(weights, rows, what)
+        return checked_weights(weights, rows, what, compiled.outputs[0].shape[:-1])
     if not isinstance(weights, Mapping) and not (
         isinstance(weights, (list, tuple)) and any(w is None or np.ndim(w) for w in weights)
     ):
         return (checked_weights(weights, rows, what),) * len(names)
     return tuple(
-        checked_weights(w, rows, f"{what}['{name}']")
-        for name, w in zip(names, in_order(weights, names, what, "output", optional=True), strict=True)
+        checked_weights(w, rows, f"{what}['{output.name}']", output.shape[:-1])
+        for output, w in zip(compiled.outputs, in_order(weights, names, what, "output", optional=True), strict=True)
     )

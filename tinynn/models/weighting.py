@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,19 @@ from tinynn.errors import frames_inside
 from tinynn.typing import ArrayLike
 
 
-def checked_weights(weights: ArrayLike | None, rows: int, what: str = "sample_weight") -> np.ndarray | None:
-    """One finite weight per row, or None."""
+def checked_weights(
+    weights: ArrayLike | None, rows: int, what: str = "sample_weight", positions: Sequence[int | None] = ()
+) -> np.ndarray | None:
+    """One finite weight per row, or None; where the output has steps (``positions``), one per step will do too."""
     if weights is None:
         return None
     array = host_array(weights, what)
     if array.shape == (rows, 1):
         array = array.reshape(rows)
-    if array.shape != (rows,):
-        raise ValueError(f"{what} expects shape ({rows},), one weight per row, got {array.shape}")
+    steps = array.shape[1:]
+    if array.shape[:1] != (rows,) or len(steps) > len(positions) or not fitting(steps, positions):
+        per_step = f", or ({rows}, {', '.join(map(str, positions))}), one per step" if positions else ""
+        raise ValueError(f"{what} expects shape ({rows},), one weight per row{per_step}, got {array.shape}")
     if not np.isfinite(array).all():
         raise ValueError(f"{what} expects finite numbers, got {array[~np.isfinite(array)][0]}")
     with np.errstate(over="ignore"):
@@ -28,6 +33,11 @@ def checked_weights(weights: ArrayLike | None, rows: int, what: str = "sample_we
     if not np.isfinite(weights).all():
         raise ValueError(f"{what} expects numbers that fit float32, got {array[~np.isfinite(weights)][0]}")
     return weights
+
+
+def fitting(steps: Sequence[int], positions: Sequence[int | None]) -> bool:
+    """Whether these are the first sizes of the positions, of which None stands for any."""
+    return all(m in (None, n) for n, m in zip(steps, positions, strict=False))
 
 
 def checked_class_weight(class_weight: Any) -> None:
@@ -63,7 +73,9 @@ def with_class_weights(data: Arrays, class_weight: dict[int, float] | None, quie
     weights = np.ones(len(labels), np.float32)
     for label, weight in class_weight.items():
         weights[labels == label] = weight
-    return Arrays(data.x, data.y, weights if data.weights is None else weights * data.weights)
+    if data.weights is not None:
+        weights = weights.reshape(-1, *(1,) * (data.weights.ndim - 1)) * data.weights
+    return Arrays(data.x, data.y, weights)
 
 
 def class_labels(y: np.ndarray) -> np.ndarray:
