@@ -517,3 +517,24 @@ def test_bad_input_is_refused(bad: str) -> None:
     with pytest.raises(kind) as caught:
         call(Graph().tensor(QUERY))
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+@pytest.mark.parametrize("shape", [(2, 0, 4), (0, 3, 4)])
+def test_without_steps_or_rows_there_is_nothing_to_see(shape: Any, backend: str) -> None:
+    graph = Graph(backend=backend, training=True)
+    x, some = graph.tensor(np.zeros(shape), requires_grad=True), graph.tensor(np.ones((shape[0], 3, 4)))
+    results = L.Attention()([some, x]), L.Attention()([x, x]), L.MultiHeadAttention(2, 3)(some, x)
+    for y in results:
+        assert y.shape[0] == shape[0] and (y.numpy() == 0).all()
+    total = nn.ops.sum(results[0]) + nn.ops.sum(results[1]) + nn.ops.sum(results[2])
+    graph.backward(total)
+
+
+def test_a_mask_of_numbers_is_that_of_bools() -> None:
+    graph = Graph()
+    x = graph.tensor(np.random.default_rng(0).standard_normal((2, 5, 4)))
+    right = L.Attention()([x, x], mask=[None, np.arange(5) < [[3], [4]]]).numpy()
+    x.mask = (np.arange(5) < [[3], [4]]).astype(np.int32)
+    found = L.Attention()([graph.tensor(x.numpy()), x]).numpy()
+    np.testing.assert_array_equal(found, right)

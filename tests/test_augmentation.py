@@ -107,6 +107,16 @@ def test_backends_give_the_same_bytes(kinds: tuple[str, str], fill: Fill) -> Non
         assert device.to_numpy(out).tobytes() == expected.tobytes()
 
 
+@pytest.mark.parametrize("fill", list(Fill))
+def test_points_very_far_outside_are_the_fill_too(fill: Fill) -> None:
+    x, m = images(2, 9, 8, 3, dtype="uint8"), np.random.default_rng(1).uniform(-1, 1, (2, 2, 3))
+    m[:, :, 2] += [[5e9, -7e12], [-1e200, 3e10]]
+    expected, result = np.empty((2, 6, 7, 3), np.float32), np.empty((2, 6, 7, 3), np.float32)
+    backends.get("reference").resample.affine(expected, x, m, fill, 4.0, 1)
+    backends.get("cpu").resample.affine(result, x, m, fill, 4.0, 1)
+    assert result.tobytes() == expected.tobytes() and result.min() >= 0 and result.max() <= 255
+
+
 def test_any_number_of_threads_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     from tinynn.backends.cpu import resample as row
 

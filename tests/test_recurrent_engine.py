@@ -252,3 +252,26 @@ def test_the_step_by_itself(sizes, given):
         for a, right in zip(found, expected, strict=True):
             close(a, right)
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("name", ["rnn", "lstm", "gru", "gru-classic"])
+def test_what_stands_in_a_masked_step_does_not_matter(name):
+    problem = Problem(name, 5, 4, 6, 19, OPTIONS["mask"] | {"dh"})
+    problem.mask[:, 2] = [True, False, True, False, False]
+    states = problem.forward(problem.kernels)
+    right = problem.backward(problem.kernels, states)
+    problem.x[~problem.mask] = np.nan
+    for kernels in (problem.kernels, problem.reference):
+        states = problem.forward(kernels)
+        assert not np.isnan(states[0]).any()
+        for gradient, found in problem.backward(kernels, states).items():
+            close(found, right[gradient])
+
+
+@pytest.mark.parametrize("name", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("dtype", ["int8", "int32", "float32"])
+def test_masks_of_numbers_are_those_of_bools(name, dtype):
+    problem = Problem(name, 5, 4, 6, 19, OPTIONS["mask"])
+    right = problem.forward(problem.kernels)[0]
+    problem.mask = problem.mask.astype(dtype)
+    np.testing.assert_array_equal(problem.forward(problem.kernels)[0], right)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tinynn.backends.cpu.simd import BLOCK, BLOCKS
+from tinynn.backends.cpu.simd import BLOCK, BLOCKS, cache_name
 
 TESTS = Path(__file__).parent
 COLUMNS = "test_backends_agree_with_the_reference or test_any_number_of_threads_gives_the_same_bytes"
@@ -29,3 +29,13 @@ def test_the_table_at_another_vector_width(width: int) -> None:
     )
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     assert " passed" in result.stdout
+
+
+def test_a_kernel_of_a_changed_file_has_another_name_in_the_cache(tmp_path: Path) -> None:
+    names = set()
+    for i, text in enumerate(["def f(): return 1", "def f(): return 2", "def f(): return 1"]):
+        file, found = tmp_path / f"{i}.py", {}
+        file.write_text(text)
+        exec(compile(text, str(file), "exec"), found)
+        names.add(cache_name(found["f"]))
+    assert len(names) == 2

@@ -295,10 +295,11 @@ class RNNKernels(Protocol):
 
     x (N, T, F), W (F, H), U (H, H), b (H,) or None; h (N, T, H): the states after each step, at the place of its x.
     What all recurrent rows share: h0 (N, H), the state before the first step, None for zeros; mask (N, T) of bools or
-    None: where it is False the step changes nothing, the state is carried over; r (N, H) or None: a factor of the state
-    on its way into U (recurrent dropout: one mask for the whole sequence). With ``backwards`` the steps run from T - 1
-    to 0. Gradients: dh (N, T, H) of every h, or None; dlast (N, H) of the state after the last step, or None; not both
-    are None. Kinds are those of ``activation.FUSED`` and the sigmoids: f' follows from f.
+    None: where it is False the step changes nothing, whatever its x is, and the state is carried over; r (N, H) or
+    None: a factor of the state on its way into U (recurrent dropout: one mask for the whole sequence). With
+    ``backwards`` the steps run from T - 1 to 0. Gradients: dh (N, T, H) of every h, or None; dlast (N, H) of the state
+    after the last step, or None; not both are None. Kinds are those of ``activation.FUSED`` and the sigmoids: f'
+    follows from f.
     """
 
     def forward(
@@ -345,8 +346,8 @@ class LSTMKernels(Protocol):
     """Gates i, f, c, o side by side: z = x_t W + b + (r h_{t-1}) U; c_t = s(f) c_{t-1} + s(i) a(c), h_t = s(o) a(c_t).
 
     x (N, T, F), W (F, 4H), U (H, 4H), b (4H,) or None; h, c (N, T, H); gates (N, T, 4H): s(i), s(f), a(c), s(o), kept
-    for backward. h0, c0, mask, r, backwards as in ``RNNKernels``; dlast, dclast of the states after the last step.
-    a is ``kind`` (tanh), s is ``gate`` (sigmoid).
+    for backward; where the mask is False they may hold anything. h0, c0, mask, r, backwards as in ``RNNKernels``;
+    dlast, dclast of the states after the last step. a is ``kind`` (tanh), s is ``gate`` (sigmoid).
     """
 
     def forward(
@@ -393,7 +394,7 @@ class LSTMKernels(Protocol):
         gate: Activation,
         backwards: bool,
     ) -> None:
-        """Backpropagation through time; gates is overwritten by dz."""
+        """Backpropagation through time; gates is lost."""
 
     def cell(self, h: Array, c: Array, gates: Array, c0: Array | None, kind: Activation, gate: Activation) -> None:
         """The step after the products: gates (M, 4H) holds z and becomes s(i), s(f), a(c), s(o); c0 (M, H) -> h, c."""
@@ -466,7 +467,7 @@ class GRUKernels(Protocol):
         reset_after: bool,
         backwards: bool,
     ) -> None:
-        """Backpropagation through time; gates and inner are overwritten."""
+        """Backpropagation through time; gates and inner are lost."""
 
 
 class EmbeddingKernels(Protocol):

@@ -320,7 +320,7 @@ def forward(y, p, q, k, v, mask, keep, scale, causal):
     q, k, v, keep = side_by_side(q, k, v, keep)
     fields = addresses(y=y, p=p, q=q, k=k, v=v, keep=keep)
     if mask is not None:
-        mask = np.ascontiguousarray(np.broadcast_to(mask, (*mask.shape[:3], p.shape[3])))
+        mask = np.ascontiguousarray(np.broadcast_to(mask, (*mask.shape[:3], p.shape[3])), np.bool_)
         steps = [0 if n == 1 else step for n, step in zip(mask.shape, mask.strides, strict=True)]
         fields |= {"mask": mask.ctypes.data, "mask_n": steps[0], "mask_a": steps[1], "mask_t": steps[2]}
     run(forward_tasks, scale, causal, q, v, fields)

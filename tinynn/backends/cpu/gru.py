@@ -7,24 +7,22 @@ first, and n's product stands between two passes; backward likewise.
 from tinynn.activation import Activation
 from tinynn.backends.reference import gru as reference
 
+from .call import Call, give, usual
 from .microkernel import make_load_ints, zero_bytes
 from .panels import STEP, Packed, prefetch
 from .plan import FLOAT
 from .recurrent import (
     COMMON,
     OWN,
-    Call,
     add_rows,
     backward_tasks,
     before,
     forward_tasks,
-    give,
     lives,
     load_first,
     load_gradients,
     multiply,
     row_of,
-    usual,
 )
 from .sigmoids import sigmoid, tanh
 from .simd import compiled, entry_point

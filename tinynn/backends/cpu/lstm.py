@@ -4,24 +4,22 @@ from tinynn.activation import Activation
 from tinynn.backends.reference import lstm as reference
 
 from . import tasks
+from .call import Call, give, usual
 from .microkernel import make_load_ints, zero_bytes
 from .panels import STEP, Packed, prefetch
 from .plan import FLOAT
 from .recurrent import (
     COMMON,
     OWN,
-    Call,
     add_rows,
     backward_tasks,
     before,
     forward_tasks,
-    give,
     lives,
     load_first,
     load_gradients,
     row_of,
     scale_row,
-    usual,
 )
 from .sigmoids import sigmoid, tanh
 from .simd import compiled, entry_point

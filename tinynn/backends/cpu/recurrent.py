@@ -1,4 +1,5 @@
-"""The loop over the steps that the recurrent rows share; what is done in a step stands in lstm.py, gru.py, rnn.py.
+"""The loop over the steps that the recurrent rows share; what is done in a step stands in lstm.py, gru.py, rnn.py,
+what is told to the tasks in call.py.
 
 A task is a block of sequences that goes through all steps by itself; threads do not wait for each other in between. A
 step is a product of what lies side by side in the task's scratch, [h' | x_t], with [U; W], packed once per call in the
@@ -11,27 +12,20 @@ and [h' | 1 | x] in panels in the order of the steps, and the tasks of that prod
 
 import numpy as np
 
-from . import tasks, threads
 from .microkernel import call_range, load_int, make_load_ints, store_float, store_int, zero_bytes
 from .panels import (
     KEPT_STEP,
     PANEL_STEP,
     PRODUCT_INTS,
-    SERIAL_BELOW,
     STEP,
-    Gradients,
-    multiply_panels,
     prefetch_lines,
-    rounded,
     scatter_row,
 )
-from .plan import FLOAT, HIGH, LANES, MIDDLE, PANEL
+from .plan import FLOAT, HIGH, PANEL
 from .simd import compiled, entry_point
 from .tasks import ENTRY, named
 from .vectors import flush_denormals, load_part, multiply_add, restore_denormals, store_part
 
-BLOCK_ROWS = 32
-"""Largest number of sequences in a task: the scratch stays in L2, and weights that stream from L3 are used often."""
 PLAN_STEP = 8 * (PRODUCT_INTS + 1)
 PLANS = 4 * PLAN_STEP
 """Bytes of the lists of products at the beginning of a task's scratch."""
@@ -43,8 +37,6 @@ COMMON = named(
 """The first fields of every job, a row's own follow. a, g, held, gx and kept_row are offsets in the scratch."""
 OWN = 8 * len(COMMON)
 load_first, load_gradients = make_load_ints(18), make_load_ints(22)
-STRIDES = {"a", "g", "gx", "z", "zn", "zi"}
-"""Places in the scratch whose rows' distance is a field, too."""
 load_common = make_load_ints(len(COMMON))
 load_entry = make_load_ints(PRODUCT_INTS)
 load_piece = make_load_ints(4)
@@ -159,15 +151,19 @@ def forward_tasks(first, last, job, work):
 
 
 @compiled()
-def keep_inputs(h, factor, x, extra, H, F, row, target, stride):
-    """[factor h | 1 | x | extra] is put together at the address `row` and goes to its place in the panels of A."""
-    scale_row(h, factor, row, H)
-    store_float(np.float32(1), row + H * FLOAT)
-    copy_row(x, row + (H + 1) * FLOAT, F)
-    count = H + 1 + F
-    if extra:
-        copy_row(extra, row + count * FLOAT, H)
-        count += H
+def keep_inputs(counts, h, factor, x, extra, H, F, row, target, stride):
+    """[factor h | 1 | x | extra] is put together at the address `row` and goes to its place in the panels of A.
+
+    Zeros where the step does not count: there may be NaN in x."""
+    count = H + 1 + F + (H if extra else 0)
+    if counts:
+        scale_row(h, factor, row, H)
+        store_float(np.float32(1), row + H * FLOAT)
+        copy_row(x, row + (H + 1) * FLOAT, F)
+        if extra:
+            copy_row(extra, row + (H + 1 + F) * FLOAT, H)
+    else:
+        zero_bytes(row, count * FLOAT)
     scatter_row(row, count, np.int64(HIGH), target, stride)
 
 
@@ -194,7 +190,7 @@ def backward_tasks(first, last, job, work):
                     old = before(h, h0, n, t, T, width, backwards)
                     prefetch_lines(row_of(old, T, width), width)
                     prefetch_lines(x + ((n + 1) * T + t) * F * FLOAT, F * FLOAT)
-                    keep_inputs(old, row_of(r, n, width), x + (n * T + t) * F * FLOAT,
+                    keep_inputs(lives(mask, n * T + t), old, row_of(r, n, width), x + (n * T + t) * F * FLOAT,
                                 row_of(extra, n * T + t, width), H, F, work + kept_row,
                                 kept + k * KEPT_STEP, kept_stride)  # fmt: skip
                     for p in range(parts):
@@ -214,98 +210,3 @@ def backward_tasks(first, last, job, work):
             for i in range(count):
                 copy_row(g + i * g_stride, dh0 + (begin + i) * width, H)
     restore_denormals(denormals)
-
-
-# -- calls -------------------------------------------------------------------------------------------------------------
-
-
-def row_stride(n: int) -> int:
-    """Bytes from one row of n numbers to the next in scratch: with room for whole panels, and no power of two, so that
-    rows do not compete for one set of the cache."""
-    return FLOAT * (rounded(n, PANEL) + LANES)
-
-
-def usual(*arrays) -> bool:
-    """Whether all of the arrays that are there are float32 in rows of C, and not empty."""
-    return all(a is None or (a.dtype == np.float32 and a.size and a.flags.c_contiguous) for a in arrays)
-
-
-def padded(b, columns):
-    """A bias with room for whole panels."""
-    if b is None:
-        return None
-    bias = np.zeros(rounded(columns, PANEL), np.float32)
-    bias[:columns] = b
-    return bias
-
-
-class Call:
-    """One call of the tasks: the job's numbers, the products of a step, and what scratch a task has."""
-
-    def __init__(self, x, h, work, **values):
-        """work: multiply-adds of a step of one sequence; values: fields of the job, see `set`."""
-        N, T, F, H = *x.shape, h.shape[-1]
-        self.N, self.rows, self.scratch = N, rows_of_a_task(N, T * work), PLANS
-        self.values, self.alive, self.products, self.parts = {}, [], [], []
-        self.sums = None
-        self.set(x=x, h=h, N=N, T=T, F=F, H=H, rows=self.rows, product=multiply_panels(), **values)
-
-    def set(self, **values):
-        """An array is its address, and stays alive; bools become int64; None is 0."""
-        for name, value in values.items():
-            if isinstance(value, np.ndarray):
-                value = np.ascontiguousarray(value, np.int64 if value.dtype == np.bool_ else value.dtype)
-                self.alive.append(value)
-                value = value.ctypes.data
-            self.values[name] = 0 if value is None else value
-
-    def room(self, name, n, rows=None):
-        """Scratch for rows of n numbers, the field `name`: its offset and the stride of rows, a field where wanted."""
-        place, stride = self.scratch, row_stride(n)
-        self.values[name] = place
-        if name in STRIDES:
-            self.values[name + "_stride"] = stride
-        self.scratch += stride * rounded(rows or self.rows, MIDDLE)
-        return place, stride
-
-    def product(self, a, packed, c, bias=None):
-        """A product of the step, C = A B + bias; a and c: (offset, stride) in the scratch."""
-        place = 0
-        if bias is not None:
-            bias = padded(bias, packed.columns)
-            place = bias.ctypes.data
-        self.alive += [packed, bias]
-        self.products.append([*a, packed.place, packed.stride, packed.depth, *c, place, packed.panels])
-
-    def keep(self, M, *parts):
-        """The weight gradients are wanted; parts as in `Gradients`, each behind its offset in a row of A."""
-        self.sums = Gradients(self.N * self.values["T"], M, *[part[1:] for part in parts])
-        self.room("kept_row", M, 1)
-        self.set(kept=self.sums.rows, kept_stride=self.sums.row_stride)
-        stride = self.sums.column_stride
-        self.parts = [[part[0], part[1], self.sums.place(i), stride] for i, part in enumerate(parts)]
-
-    def run(self, tasks_of, fields):
-        """Do the tasks. fields: all names of the job, COMMON first."""
-        values = {"products": len(self.products)} | self.values
-        values["plans"], values["parts"], values["plans_at"] = len(self.products), len(self.parts), 8 * len(fields)
-        values["parts_at"] = values["plans_at"] + 8 * PRODUCT_INTS * len(self.products)
-        lists = [number for entry in (*self.products, *self.parts) for number in entry]
-        job = np.concatenate([tasks.job(fields, values), np.array(lists, np.int64)])
-        tasks.run(tasks_of(), -(-self.N // self.rows), job, self.scratch)
-
-
-def give(C, targets, heights) -> None:
-    """Runs of rows of C become these gradients, None where one is not wanted."""
-    row = 0
-    for target, height in zip(targets, heights, strict=True):
-        if target is not None:
-            target[...] = C[row : row + height].reshape(target.shape)
-        row += height
-
-
-def rows_of_a_task(N: int, work: int) -> int:
-    """How many sequences a task has: as equal shares as there can be; work: multiply-adds of a sequence."""
-    workers = threads.get_num_threads() if N * work >= SERIAL_BELOW else 1
-    count = -(-N // (BLOCK_ROWS * workers)) * workers
-    return rounded(-(-N // count), MIDDLE)

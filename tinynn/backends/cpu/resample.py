@@ -51,8 +51,8 @@ def index(k, n, fill):
 
 @compiled()
 def cell(v):
-    """The whole number below, of what may lie far outside."""
-    return np.int64(np.floor(min(max(v, -1073741824.0), 1073741824.0)))
+    """A whole number as one of int64; it may lie far outside."""
+    return np.int64(min(max(v, -1073741824.0), 1073741824.0))
 
 
 @intrinsic
@@ -86,8 +86,9 @@ def do_strips(first, last, out, images, matrices, copied, value, rows, strips, f
                     continue
                 if copies:
                     r, c = r + 0.5, c + 0.5
-                a, b = cell(r), cell(c)
-                fr, fc = np.float32(r - a), np.float32(c - b)
+                top_row, left_column = np.floor(r), np.floor(c)
+                a, b = cell(top_row), cell(left_column)
+                fr, fc = np.float32(r - top_row), np.float32(c - left_column)
                 a_next, b_next = a + 1, b + 1
                 if a < 0 or a_next >= H or b < 0 or b_next >= W:
                     a_next, b_next = index(a_next, H, fill), index(b_next, W, fill)

@@ -3,22 +3,20 @@
 from tinynn.activation import Activation
 from tinynn.backends.reference import rnn as reference
 
+from .call import Call, give, usual
 from .microkernel import make_load_ints, zero_bytes
 from .panels import STEP, Packed, prefetch
 from .plan import FLOAT
 from .recurrent import (
     COMMON,
     OWN,
-    Call,
     add_rows,
     backward_tasks,
     forward_tasks,
-    give,
     lives,
     load_first,
     load_gradients,
     row_of,
-    usual,
 )
 from .sigmoids import tanh
 from .simd import compiled, entry_point

@@ -79,14 +79,22 @@ GENERATORS = (
 """Files whose functions or constants are compiled into the kernels of other files."""
 
 
-def _generators_stamp() -> str:
+@functools.cache
+def _stamp(*files: Path | str) -> str:
     """A short name for the present text of these files."""
-    folder = Path(__file__).parent
-    text = b"".join((folder / name).read_bytes() for name in GENERATORS)
-    return hashlib.sha256(text).hexdigest()[:8]
+    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()[:8]
 
 
-_CACHE_NAME = f"_simd{WIDTH}_{_generators_stamp()}"
+_CACHE_NAME = f"_simd{WIDTH}_{_stamp(*(Path(__file__).parent / name for name in GENERATORS))}"
+
+
+def cache_name(function) -> str:
+    """What a kernel's name in the cache ends with: the vector width, the generators' text, and its own file's.
+
+    Numba would find out by itself that a file has changed; but it writes down that new code is there before it writes
+    the code, and a process that looks in between takes the old one.
+    """
+    return f"{_CACHE_NAME}_{_stamp(function.__code__.co_filename)}"
 
 
 def compiled(**options):
@@ -99,7 +107,7 @@ def compiled(**options):
     """
 
     def decorate(function):
-        function.__qualname__ += _CACHE_NAME
+        function.__qualname__ += cache_name(function)
         return njit(cache=True, nogil=True, error_model="numpy", **options)(function)
 
     return decorate
@@ -147,7 +155,7 @@ def entry_point(signature: str):
     """
 
     def decorate(function):
-        function.__qualname__ += _CACHE_NAME
+        function.__qualname__ += cache_name(function)
         callback = once(lambda: cfunc(signature, cache=True, error_model="numpy")(function))  # keeps the code alive
         return once(functools.wraps(function)(lambda: callback().address))
 

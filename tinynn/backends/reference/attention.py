@@ -24,6 +24,9 @@ def forward(
     causal: bool,
 ) -> None:
     """A score that is not allowed is -inf; a row without any allowed score becomes zeros, not NaN."""
+    if k.shape[1] == 0:
+        y[...] = 0
+        return
     np.matmul(heads(q), heads(k).swapaxes(-1, -2), out=p)
     np.multiply(p, p.dtype.type(scale), out=p)
     if mask is not None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tinynn.activation import Activation
 from tinynn.backends.reference import activation
-from tinynn.backends.reference.sequence import all_before, before, carry, dropped, order, projected, upstream
+from tinynn.backends.reference.sequence import all_before, before, carry, counted, dropped, order, projected, upstream
 from tinynn.backends.reference.sequence import weight_gradients as gradients
 from tinynn.typing import Array
 
@@ -99,7 +99,9 @@ def backward(
         g = g + upstream(dh, dlast, t, steps[-1])
         live = None if mask is None else mask[:, t, None]
         held = None if live is None else np.where(live, 0, g)
-        g = g if live is None else np.where(live, g, 0)
+        if live is not None:
+            g, gates[:, t] = np.where(live, g, 0), np.where(live, gates[:, t], 0)  # the gates may be NaN
+            inner[:, t] = np.where(live, inner[:, t], 0)
         old = before(t, h, h0, backwards)
         z, r, n = gates[:, t, :H], gates[:, t, H : 2 * H].copy(), gates[:, t, 2 * H :]
         down = g * z
@@ -120,7 +122,7 @@ def backward(
             g = g + held
     if dh0 is not None:
         dh0[...] = g
-    gradients(dx, dW, db, gates, x, W)
+    gradients(dx, dW, db, gates, counted(x, mask), W)
     recurrent_gradients(dU, dbu, gates, inner, dropped(all_before(h, h0, backwards), keep), reset_after)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinynn.activation import Activation
 from tinynn.backends.reference import activation
-from tinynn.backends.reference.sequence import all_before, before, carry, dropped, order, projected, upstream
+from tinynn.backends.reference.sequence import all_before, before, carry, counted, dropped, order, projected, upstream
 from tinynn.backends.reference.sequence import weight_gradients as gradients
 from tinynn.typing import Array
 
@@ -124,6 +124,7 @@ def backward(
             live = mask[:, t, None]
             held_h, held_c = np.where(live, 0, gh), np.where(live, 0, gc)
             gh, gc = np.where(live, gh, 0), np.where(live, gc, 0)
+            gates[:, t] = np.where(live, gates[:, t], 0)  # they may be NaN
         cell_backward(gc, gh, gc, c[:, t], gates[:, t], before(t, c, c0, backwards), kind, gate)
         gh = dropped(gates[:, t] @ U.T, r)
         if held_h is not None:
@@ -132,7 +133,7 @@ def backward(
         dh0[...] = gh
     if dc0 is not None:
         dc0[...] = gc
-    gradients(dx, dW, db, gates, x, W)
+    gradients(dx, dW, db, gates, counted(x, mask), W)
     gradients(None, dU, None, gates, dropped(all_before(h, h0, backwards), r), None)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from tinynn.activation import Activation
 from tinynn.backends.reference import activation
-from tinynn.backends.reference.sequence import all_before, before, carry, dropped, order, projected, upstream
+from tinynn.backends.reference.sequence import all_before, before, carry, counted, dropped, order, projected, upstream
 from tinynn.backends.reference.sequence import weight_gradients as gradients
 from tinynn.typing import Array
 
@@ -70,5 +70,5 @@ def backward(
         g = dropped(dz[:, t] @ U.T, r) + held
     if dh0 is not None:
         dh0[...] = g
-    gradients(dx, dW, db, dz, x, W)
+    gradients(dx, dW, db, dz, counted(x, mask), W)
     gradients(None, dU, None, dz, dropped(all_before(h, h0, backwards), r), None)

@@ -67,6 +67,11 @@ def weight_gradients(
         np.sum(rows, axis=0, out=db)
 
 
+def counted(x: Array, mask: Array | None) -> Array:
+    """x (N, T, F), and zeros in the steps that do not count: there may be NaN."""
+    return x if mask is None else np.where(mask[:, :, None], x, 0)
+
+
 def upstream(dh: Array | None, dlast: Array | None, t: int, last: int) -> Array | int:
     """The gradient that step t's state gets from outside the recurrence."""
     total: Array | int = 0 if dh is None else dh[:, t]
