@@ -180,6 +180,8 @@ def draw(runs: list[Run], path: str) -> None:
     panels[2].set_xlabel("learning rate")
     panels[2].set_title("Where each run ended", loc="left", fontsize=11)
     panels[0].set_ylabel("validation accuracy")
+    for axes in panels[:2]:
+        axes.xaxis.get_major_locator().set_params(integer=True)
     for axes in panels:
         canvas.plain(axes, "bottom", "left")
         axes.grid(axis="y", color=canvas.PALE, alpha=0.25, linewidth=0.7)

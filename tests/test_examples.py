@@ -288,3 +288,100 @@ def test_an_answer_of_seq2seq_is_its_forward_pass_step_by_step():
     np.testing.assert_array_equal(model.predict(known).argmax(axis=-1), letters)
     np.testing.assert_allclose(scores.sum(axis=-1), 1, rtol=1e-5)
     np.testing.assert_array_equal(scores[np.broadcast_to(questions[:, None] == 0, scores.shape)], 0)
+
+
+def numbers(text):
+    """{name: the numbers behind it} for each line that is a name and numbers."""
+    rows = re.finditer(r"^([a-z][\w -]*?) +([\d,.][\d,. ]*)$", text, re.MULTILINE)
+    return {m[1]: [float(n.replace(",", "")) for n in m[2].split()] for m in rows}
+
+
+def test_housing(tmp_path, data_folder):
+    if not (data_folder / "tabular").exists():
+        pytest.skip("needs tabular in the folder that TINYNN_DATA names")
+    text = run(tmp_path, "housing.py", "--quick")
+    rows = numbers(text)
+    assert list(rows) == ["network", "linear model", "mean"]
+    test, folds, spread = np.array(list(rows.values())).T
+    assert 34_000 < test[0] < 44_000  # below: it has seen what it is tested on
+    assert 36_000 < folds[0] < 44_000
+    assert 45_000 < test[1] < 55_000
+    assert test[2] == 91_761  # no network in it
+    assert (spread < 6_000).all()
+    assert (tmp_path / "housing.png").stat().st_size > 20_000
+    # The saved model normalises by itself: it takes raw numbers, and knows nothing of the test set.
+    model = loaded("housing.py").nn.load_model(tmp_path / "housing.tinynn")
+    assert model.input_names == ["numbers", "place"]
+    assert model.get_layer("normalization").get_weights()[2] == 3500
+
+
+def test_the_features_of_housing():
+    example = loaded("housing.py")
+    table = np.array(
+        [[-122, 37, 41, 880, np.nan, 322, 126, 8.0, 3], [-118, 34, 10, 100, 40, 50, 20, 2.0, 1]], "float32"
+    )
+    x, place = example.inputs(table, bedrooms_per_room=0.25)
+    assert place.tolist() == [[0, 0, 0, 1, 0], [0, 1, 0, 0, 0]]
+    np.testing.assert_allclose(x[:, :4], table[:, [0, 1, 2, 7]])
+    np.testing.assert_allclose(np.exp(x[0, 4:]), [880, 220, 322, 126, 8, 880 / 126, 0.25, 322 / 126], rtol=1e-5)
+    np.testing.assert_allclose(np.exp(x[1, 4:]), [100, 40, 50, 20, 2, 5, 0.4, 2.5], rtol=1e-5)
+
+
+def test_folders(tmp_path, data_folder):
+    if not (data_folder / "cifar10").exists():
+        pytest.skip("needs cifar10 in the folder that TINYNN_DATA names")
+    pytest.importorskip("PIL", reason="needs Pillow")
+    rows = numbers(run(tmp_path, "folders.py", "--quick", "--folder", "pictures"))
+    assert list(rows) == ["small", "dropout", "augmentation", "transfer", "fine-tuning"]
+    assert len(list((tmp_path / "pictures" / "train" / "dogs").glob("*.png"))) == 300
+    assert len(list(tmp_path.glob("pictures/*/*/*.png"))) == 1200
+    tests = {name: row[4] for name, row in rows.items()}
+    assert rows["small"][1] > 0.55
+    assert 0.5 < tests["small"] < 0.75
+    assert tests["transfer"] > 0.75
+    assert 0.8 < tests["fine-tuning"] < 0.97
+    assert (tmp_path / "folders.png").stat().st_size > 20_000
+
+
+def test_search(tmp_path):
+    text = run(tmp_path, "search.py", "--quick")
+    rows = [float(line.split()[-1]) for line in re.findall(r"^ +\d+ (?:random|halving) .*$", text, re.MULTILINE)]
+    assert len(rows) == 9
+    assert rows == sorted(rows, reverse=True)
+    best = {m[1]: float(m[2]) for m in re.finditer(r"^(\w+) +\d settings, 9 epochs: .* ([\d.]+)$", text, re.MULTILINE)}
+    assert max(best.values()) == rows[0]
+    assert 0.8 < rows[0] < 0.95
+    assert best["halving"] > best["random"] > 0.4
+    assert abs(float(re.search(r"test accuracy ([\d.]+)", text)[1]) - rows[0]) < 0.04
+    assert (tmp_path / "search.png").stat().st_size > 20_000
+
+
+def test_a_survivor_of_the_search_goes_on_as_if_it_had_never_stopped(tmp_path):
+    example = loaded("search.py")
+    rng = np.random.default_rng(0)
+    data = rng.random((200, 28, 28), "float32"), rng.integers(0, 10, 200)
+    weights = []
+    for name, stops in (("at once", [3]), ("in parts", [1, 2, 3])):
+        (tmp_path / name).mkdir()
+        example.nn.set_seed(1)
+        search = example.Search(data, data, seed=1, folder=tmp_path / name)
+        survivor = search.begin("halving")
+        for epochs in stops:
+            search.advance(survivor, epochs)
+        assert search.epochs == len(survivor.accuracies) == 3
+        weights.append(example.nn.load_model(survivor.path).get_weights())
+    assert all(np.array_equal(a, b) for a, b in zip(*weights, strict=True))
+
+
+def test_ensemble(tmp_path):
+    rows = numbers(run(tmp_path, "ensemble.py", "--quick"))
+    accuracies = [rows[f"seed_{k}"][0] for k in range(1, 8)]
+    assert len(set(accuracies)) > 3
+    assert rows["average"][0] == pytest.approx(np.mean(accuracies), abs=1e-4)
+    assert rows["mean"][0] > rows["average"][0] + 0.005
+    assert rows["mean"][1] < rows["average"][1]  # convexity: always
+    assert 0.88 < rows["mean"][0] < 0.96
+    assert (tmp_path / "ensemble.png").stat().st_size > 20_000
+    example = loaded("ensemble.py")
+    ensemble = example.nn.load_model(tmp_path / "ensemble.tinynn")
+    assert ensemble.count_params() == 7 * example.conv(1).count_params()
