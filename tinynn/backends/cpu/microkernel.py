@@ -20,6 +20,10 @@ FLOAT = ir.FloatType()
 INT = ir.IntType(64)
 BYTES = 4
 """Size of a float32."""
+LINE = 64
+"""Bytes of a cache line."""
+AHEAD = 40
+"""Rows of B between the one that is multiplied and the one that is prefetched."""
 
 
 def _int(value: int) -> ir.Constant:
@@ -149,6 +153,7 @@ def make_product(
     steps: bool = False,
     floor: bool = False,
     groups: int = 1,
+    packing: bool = False,
 ):
     """Micro-kernel of the matrix product: C = A B (+ addend), for `rows` x (`vectors` * lanes) elements of C.
 
@@ -161,9 +166,11 @@ def make_product(
     With `steps` there are three more arguments behind depth, (steps, a_step, b_step), and the sum runs over so many
     pieces of the depth, the next one a_step and b_step further (the rows of a convolution's window). With `floor` there
     is one more at the end: not 0 for C = max(C, 0), where NaN stays. With `groups` (and steps) there is one more at the
-    end, too: the rows are that many runs, and the next run of A is so many bytes further.
+    end, too: the rows are that many runs, and the next run of A is so many bytes further. With `packing` (and floor)
+    there is one more at the end: the rows of B are written to that address meanwhile, side by side, for the blocks that
+    follow; rows that come later are prefetched, since those of a large matrix come from far.
     """
-    count = 9 + 3 * steps + floor + (groups > 1)
+    count = 9 + 3 * steps + floor + (groups > 1) + packing
 
     def codegen(context, builder, signature, arguments):
         a, a_stride, b, b_stride, depth, *rest = arguments
@@ -177,23 +184,33 @@ def make_product(
         def multiply(count):
             def body(values):
                 a, b, *sums = values
+                packed = sums.pop(0) if packing else 0
                 for k in range(count):
                     row_of_b = [v.load(v.address(b, vector_bytes * q, (k, b_stride))) for q in range(vectors)]
+                    if packing:
+                        far = v.address(b, 0, (k + AHEAD, b_stride))
+                        for q, row in enumerate(row_of_b):
+                            v.store(row, v.address(packed, vector_bytes * (k * vectors + q)))
+                            if vector_bytes * q % LINE == 0:
+                                v.prefetch(v.address(far, vector_bytes * q))
                     for r in range(rows):
                         run, place = divmod(r, rows // groups)
                         x = v.broadcast(v.address(a, 0, (run, a_group), (place, row_stride), (k, depth_stride)))
                         for q in range(vectors):
                             cell = r * vectors + q
                             sums[cell] = v.multiply_add(x, row_of_b[q], sums[cell])
-                return [v.address(a, 0, (count, depth_stride)), v.address(b, 0, (count, b_stride)), *sums]
+                places = [v.address(a, 0, (count, depth_stride)), v.address(b, 0, (count, b_stride))]
+                if packing:
+                    places.append(v.address(packed, vector_bytes * vectors * count))
+                return [*places, *sums]
 
             return body
 
         def piece(a, b, sums):
-            carried = [_int(0), a, b, *sums]
+            carried = [_int(0), a, b, *arguments[count - packing :], *sums]
             if unroll > 1:
                 carried = emit_loop(builder, depth, unroll, carried, multiply(unroll))
-            return emit_loop(builder, depth, 1, carried, multiply(1))[3:]
+            return emit_loop(builder, depth, 1, carried, multiply(1))[3 + packing :]
 
         def next_piece(values):
             a, b, *sums = values
@@ -205,22 +222,23 @@ def make_product(
         else:
             sums = piece(a, b, sums)
 
-        lowest = v.lowest_or_zero(arguments[-1]) if floor else None
+        lowest = v.lowest_or_zero(arguments[9 + 3 * steps]) if floor else None
 
         def finish(total):
             return v.not_below(total, lowest) if floor else total
 
-        def store(row):
-            return [v.address(row, vector_bytes * q, (r, c_stride)) for r, q in cells]
-
-        with builder.if_else(builder.icmp_signed("!=", addend, _int(0))) as (with_addend, without):
-            with with_addend:
-                for (r, q), total, target in zip(cells, sums, store(c), strict=True):
-                    other = v.load(v.address(addend, vector_bytes * q, (r, addend_stride)))
-                    v.store(finish(builder.fadd(total, other)), target)
-            with without:
-                for total, target in zip(sums, store(c), strict=True):
-                    v.store(finish(total), target)
+        known = builder.icmp_signed("!=", addend, _int(0))
+        before = builder.block
+        with builder.if_then(known):
+            others = [v.load(v.address(addend, vector_bytes * q, (r, addend_stride))) for r, q in cells]
+            added = [builder.fadd(total, other) for total, other in zip(sums, others, strict=True)]
+            inside = builder.block
+        results = [builder.phi(v.type) for _ in cells]
+        for result, total, other in zip(results, sums, added, strict=True):
+            result.add_incoming(total, before)
+            result.add_incoming(other, inside)
+        for (r, q), result in zip(cells, results, strict=True):
+            v.store(finish(result), v.address(c, vector_bytes * q, (r, c_stride)))
         return context.get_dummy_value()
 
     if groups > 1:
@@ -247,6 +265,12 @@ def make_product(
         def product(
             typingctx, a, a_stride, b, b_stride, depth, steps, a_step, b_step, c, c_stride, addend, addend_stride
         ):
+            return _signature(count), codegen
+
+    elif packing:
+
+        @intrinsic
+        def product(typingctx, a, a_stride, b, b_stride, depth, c, c_stride, addend, addend_stride, floor, packed):
             return _signature(count), codegen
 
     elif floor:

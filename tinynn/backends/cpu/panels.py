@@ -4,7 +4,6 @@
 """
 
 import numpy as np
-from numba import types
 
 from . import memory, tasks
 from .microkernel import make_load_ints, make_product
@@ -12,7 +11,7 @@ from .packing import pack_panel
 from .plan import FLOAT, HIGH, LANES, LOW, MIDDLE, PANEL
 from .simd import compiled, entry_point
 from .tasks import ENTRY
-from .vectors import ADDRESS, flush_denormals, load_part, restore_denormals, store_part, word
+from .vectors import flush_denormals, load_part, prefetch, restore_denormals, store_part
 
 STEP, PANEL_STEP, KEPT_STEP = FLOAT * LANES, FLOAT * PANEL, FLOAT * HIGH
 """Bytes of a vector, of a row of a panel of B or D, and of a row of a panel of A."""
@@ -91,12 +90,6 @@ def multiply_panels(first, last, plan, work):
             else:
                 low_wide(row, a_stride, column, step, depth, place, c_stride, addend, none)
                 i += LOW
-
-
-@word(types.void, ADDRESS)
-def prefetch(v, address):
-    """Ask for a cache line."""
-    v.prefetch(address)
 
 
 @compiled()

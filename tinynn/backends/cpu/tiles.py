@@ -4,7 +4,7 @@ The scheme is that of Goto & van de Geijn (2008) and BLIS (2015), with one chang
 cut into tiles by its shape alone, and a tile is one task that packs what it needs and adds up all of the depth by
 itself. So no task waits for another, and neither the number of threads nor their timing can change a byte.
 
-Inside a tile:  for every piece of the depth           (its slice of B is packed, L2)
+Inside a tile:  for every piece of the depth           (its slice of B is packed, L2, by the first block that reads it)
                     for every block of rows            (its slice of A stays in L1)
                         for every panel of columns     micro-kernel, block of C in registers
 
@@ -14,7 +14,7 @@ two strides exchanged, and C^T = op(B)^T op(A)^T is the same code as C.
 
 import numpy as np
 
-from .microkernel import load_float, load_int, make_dots, make_load_ints, make_product, store_float
+from .microkernel import LINE, load_float, load_int, make_dots, make_load_ints, make_product, store_float
 from .packing import pack_panel, pack_rows, transpose_square
 from .plan import (
     A_STRIDE,
@@ -31,18 +31,19 @@ from .plan import (
     UNPACKED_COLUMNS,
 )
 from .simd import compiled, entry_point
-from .tasks import ENTRY
-from .vectors import flush_denormals, restore_denormals
+from .tasks import ENTRY, PAGE
+from .vectors import flush_denormals, prefetch, restore_denormals
 
-rows_high_wide = make_product(HIGH, 2, rows_adjacent=False, floor=True)
-rows_high_slim = make_product(HIGH, 1, rows_adjacent=False, floor=True)
+rows_high_wide = make_product(HIGH, 2, rows_adjacent=False, floor=True, unroll=1)
+rows_high_packing = make_product(HIGH, 2, rows_adjacent=False, floor=True, unroll=1, packing=True)
+rows_high_slim = make_product(HIGH, 1, rows_adjacent=False, floor=True, unroll=1)
 rows_middle_wide = make_product(MIDDLE, 2, rows_adjacent=False, floor=True)
 rows_middle_slim = make_product(MIDDLE, 1, rows_adjacent=False, floor=True)
 rows_low_wide = make_product(LOW, 2, rows_adjacent=False, floor=True)
 rows_low_double = make_product(LOW, 4, rows_adjacent=False, floor=True)
 rows_low_slim = make_product(LOW, 1, rows_adjacent=False, floor=True)
-columns_wide = make_product(HIGH, 2, rows_adjacent=True, floor=True)
-columns_slim = make_product(HIGH, 1, rows_adjacent=True, floor=True)
+columns_wide = make_product(HIGH, 2, rows_adjacent=True, floor=True, unroll=1)
+columns_slim = make_product(HIGH, 1, rows_adjacent=True, floor=True, unroll=1)
 load_plan = make_load_ints(PLAN_FIELDS)
 TALL, BROAD = (6, 2), (4, 5) if LANES == 16 else (6, 2)
 """Rows and columns of the blocks of a narrow product: BROAD loads less, and needs more registers."""
@@ -94,7 +95,11 @@ def multiply_tile(rows, columns, depth, a, a_row, a_col, b, b_row, b_col, c, c_r
     """C = A B (+ addend) for one tile and one piece of the depth; strides in bytes, work is an address."""
     rows_adjacent = a_col != FLOAT
     pack_b = rows > 2 * HIGH or b_col != FLOAT
+    # Rows of B as they lie are packed by the blocks that use them first.
+    pack_later = pack_b and b_col == FLOAT and not rows_adjacent
     pack_a = columns > UNPACKED_COLUMNS
+    # Pieces of A^T that lie a page apart compete for one set of the cache, and are packed where they are read often.
+    as_it_lies = rows_adjacent and a_row == FLOAT and (a_col % PAGE != 0 or not pack_a)
     packed_a, packed_b, block = work, work + B_PLACE, work + C_PLACE
     # Numba compiles a helper anew for every literal argument; these are no literals.
     block_stride, none = np.int64(2 * PANEL * FLOAT), np.int64(0)
@@ -102,7 +107,7 @@ def multiply_tile(rows, columns, depth, a, a_row, a_col, b, b_row, b_col, c, c_r
     for j in range(0, columns, PANEL):
         items = min(PANEL, columns - j)
         width = PANEL if items > LANES else LANES
-        if pack_b or items < width:
+        if (pack_b and not (pack_later and items == PANEL)) or items < width:
             pack_panel(b + j * b_col, b_row, b_col, depth, items, width, packed_b + j * depth * FLOAT)
 
     i = 0
@@ -117,7 +122,9 @@ def multiply_tile(rows, columns, depth, a, a_row, a_col, b, b_row, b_col, c, c_r
         inside_rows = min(height, rows - i)
 
         a_block, a_stride = a + i * a_row, a_row
-        if rows_adjacent:
+        if as_it_lies and inside_rows == height:
+            a_stride = a_col
+        elif rows_adjacent:
             pack_panel(a_block, a_col, a_row, depth, inside_rows, height, packed_a)
             a_block, a_stride = packed_a, FLOAT * HIGH
         elif pack_a:
@@ -143,8 +150,15 @@ def multiply_tile(rows, columns, depth, a, a_row, a_col, b, b_row, b_col, c, c_r
                 place, place_stride, known, known_stride, low = target, c_row, other, add_row, floor
             else:
                 place, place_stride, known, known_stride, low = block, block_stride, none, none, none
-            multiply_block(rows_adjacent, height, width, a_block, a_stride, b_block, b_stride, depth,
-                           place, place_stride, known, known_stride, low)  # fmt: skip
+            for r in range(height):  # C, wanted when the block is done, has come from far until then
+                for p in range(0, PANEL * FLOAT, LINE):
+                    prefetch(place + r * place_stride + p)
+            if i == 0 and pack_later and items == PANEL:
+                rows_high_packing(a_block, a_stride, b + j * b_col, b_row, depth,
+                                  place, place_stride, known, known_stride, low, b_block)  # fmt: skip
+            else:
+                multiply_block(rows_adjacent, height, width, a_block, a_stride, b_block, b_stride, depth,
+                               place, place_stride, known, known_stride, low)  # fmt: skip
             if not direct:
                 store_part(block, block_stride, inside_rows, items, target, c_row, c_col,
                            other, add_row, add_col, floor)  # fmt: skip

@@ -291,3 +291,9 @@ def restore_denormals(v, before):
         place = cgutils.alloca_once(v.builder, INT32)
         v.builder.store(before, place)
         control_register(v.builder, "ldmxcsr", place)
+
+
+@word(types.void, ADDRESS)
+def prefetch(v, address):
+    """Ask for a cache line."""
+    v.prefetch(address)
