@@ -9,9 +9,9 @@ halving: twenty-seven settings, one epoch each; the better third goes on to thre
          nine, and the best one to twenty-seven. Each stopped network lies on the disk (`model.save`) and goes on from
          there (`nn.load_model`, `fit(initial_epoch=...)`), as if it had never stopped: no epoch is trained twice.
 
-Both spend 81 epochs of 5,000 images. Halving looks at three times as many settings: MNIST, validation accuracy 0.958
-beside 0.953, test accuracy 0.957. The best validation accuracy of many is a little too good to be true, so the winner
-is tested, once, on images that played no part.
+Both spend 81 epochs of 5,000 images; halving looks at three times as many settings. Best validation accuracies on
+MNIST with the seeds 1, 2, 3: halving 0.940, 0.953, 0.943, random 0.939, 0.928, 0.935. The best of many is a little too
+good to be true, so the winner is tested, once, on images that played no part: 0.944, 0.953, 0.951.
 """
 
 import argparse
