@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=15, help="passes over the 60,000 images (default 15)")
     parser.add_argument("--batch-size", type=int, default=100, help="images per step (default 100)")
     parser.add_argument("--learning-rate", type=float, default=0.002, help="Adam's, at the beginning (default 0.002)")
-    parser.add_argument("--quick", action="store_true", help="3,000 images and one epoch: to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="3,000 images and two epochs: to see that it runs")
     parser.add_argument("--no-fast-math", dest="fast_math", action="store_false", help="convolutions that round less")
     parser.add_argument("--backend", default=None, help="cpu, reference or gpu (default: TINYNN_BACKEND, else cpu)")
     parser.add_argument("--seed", type=int, default=1, help="seed of weights, shuffles and masks (default 1)")
@@ -63,7 +63,7 @@ def main() -> None:
     except OSError as error:  # neither on this machine nor to be had from the network
         sys.exit(str(error))
     if args.quick:
-        x_train, y_train, x_test, y_test, args.epochs = x_train[:3000], y_train[:3000], x_test[:1000], y_test[:1000], 1
+        x_train, y_train, x_test, y_test, args.epochs = x_train[:3000], y_train[:3000], x_test[:1000], y_test[:1000], 2
     x_train, x_test = (x[..., None].astype("float32") / 255 for x in (x_train, x_test))
 
     model = network()

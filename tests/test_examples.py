@@ -143,7 +143,7 @@ def test_fashion_cnn(tmp_path, data_folder):
     if not (data_folder / "fashion-mnist").exists():
         pytest.skip("needs fashion-mnist in the folder that TINYNN_DATA names")
     text = run(tmp_path, "fashion_cnn.py", "--quick", "--no-fast-math")
-    assert float(re.search(r"test accuracy ([\d.]+)", text)[1]) > 0.3
+    assert float(re.search(r"test accuracy ([\d.]+)", text)[1]) > 0.5
     assert (tmp_path / "fashion_cnn.png").stat().st_size > 20_000
 
 
