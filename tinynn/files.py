@@ -78,7 +78,11 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nda
 
     Raises OSError where there is no such file, ValueError, with the path, for anything but what ``write`` wrote.
     """
-    data = contents(path)
+    return verified(path, contents(path))
+
+
+def verified(path: str | os.PathLike[str], data: bytearray) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """(record, arrays) of a file's bytes, once their checksum was compared."""
     place = checksum_place(data)
     if place is None:
         raise ValueError(f"{os.fspath(path)} is not a file that tinynn saved, or it is damaged: it has no checksum")
@@ -99,9 +103,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nda
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The arrays of any safetensors file; a checksum of ours is verified where there is one."""
     data = contents(path)
-    if checksum_place(data) is not None:
-        return read(path)[1]
-    return parsed(path, data)[1]
+    return parsed(path, data)[1] if checksum_place(data) is None else verified(path, data)[1]
 
 
 def contents(path: str | os.PathLike[str]) -> bytearray:

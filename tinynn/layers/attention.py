@@ -405,8 +405,7 @@ class MultiHeadAttention(AttentionLayer):
             "return_attention_scores": return_attention_scores,
             "use_causal_mask": use_causal_mask,
         }
-        given = {name: option for name, option in options.items() if option is not None and option is not False}
-        return super().__call__(list(x), training=training, **given)
+        return super().__call__(list(x), training=training, **said(options))
 
     def forward(
         self,
@@ -525,8 +524,7 @@ class Attention(AttentionLayer):
             "return_attention_scores": return_attention_scores,
             "use_causal_mask": use_causal_mask,
         }
-        given = {name: option for name, option in options.items() if option is not None and option is not False}
-        return super().__call__(list(inputs), training=training, **given)
+        return super().__call__(list(inputs), training=training, **said(options))
 
     def forward(
         self,
@@ -613,3 +611,8 @@ class AdditiveAttention(Attention):
     def sums(self, q: Tensor, k: Tensor) -> Tensor:
         together = ops.tanh(ops.expand_dims(q, 2) + ops.expand_dims(k, 1))
         return ops.matmul(together, q.graph.parameter(self.scale)) if self.use_scale else ops.sum(together, -1)
+
+
+def said(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a call that say something: what is None or False is left out."""
+    return {name: option for name, option in options.items() if option is not None and option is not False}

@@ -74,9 +74,8 @@ class Writer:
                     "options": named_functions(plain_options(symbol.options), what),
                 }
             )
-        lists = [model.many_inputs, model.many_outputs]
         outputs = [at[id(s)] for s in model.outputs]
-        record = {"name": model.name, "inputs": len(model.inputs), "calls": calls, "outputs": outputs, "lists": lists}
+        record = {"name": model.name, "inputs": len(model.inputs), "calls": calls, "outputs": outputs}
         given = {key: vars(model)[key] for key in ("input_names", "output_names") if key in vars(model)}
         return {**record, "names": given} if given else record
 

@@ -15,7 +15,18 @@ from .images import FLOAT, LANES
 from .microkernel import copy_bytes, make_load_ints, zero_bytes
 from .simd import compiled, entry_point
 from .tasks import ENTRY
-from .vectors import ADDRESS, INT32, flush_denormals, load, load_part, restore_denormals, store, store_part, word
+from .vectors import (
+    ADDRESS,
+    INT32,
+    flush_denormals,
+    load,
+    load_part,
+    prefetch,
+    restore_denormals,
+    store,
+    store_part,
+    word,
+)
 
 PIECE = 1 << 14
 """Numbers that a task copies, or fills with zeros, at least."""
@@ -36,12 +47,6 @@ def load_number(v, address):
     builder = v.builder
     number = builder.load(builder.inttoptr(address, INT32.as_pointer()), align=4)
     return builder.sext(number, address.type)
-
-
-@word(types.void, ADDRESS)
-def prefetch(v, address):
-    """Ask for the cache line at an address."""
-    v.prefetch(address)
 
 
 @entry_point(ENTRY)

@@ -9,7 +9,7 @@ from tinynn.backends.reference import gru as reference
 
 from .call import Call, give, usual
 from .microkernel import make_load_ints, zero_bytes
-from .panels import STEP, Packed, prefetch
+from .panels import STEP, Packed
 from .plan import FLOAT
 from .recurrent import (
     COMMON,
@@ -27,7 +27,7 @@ from .recurrent import (
 from .sigmoids import sigmoid, tanh
 from .simd import compiled, entry_point
 from .tasks import ENTRY, named
-from .vectors import broadcast, load_part, multiply_add, store_part
+from .vectors import broadcast, load_part, multiply_add, prefetch, store_part
 
 TANH, SIGMOID = Activation.TANH, Activation.SIGMOID
 FIELDS = (*COMMON, *named("gates inner reset_after z z_stride zn zn_stride zi zi_stride e inside"))

@@ -6,7 +6,7 @@ from tinynn.backends.reference import lstm as reference
 from . import tasks
 from .call import Call, give, usual
 from .microkernel import make_load_ints, zero_bytes
-from .panels import STEP, Packed, prefetch
+from .panels import STEP, Packed
 from .plan import FLOAT
 from .recurrent import (
     COMMON,
@@ -24,7 +24,7 @@ from .recurrent import (
 from .sigmoids import sigmoid, tanh
 from .simd import compiled, entry_point
 from .tasks import ENTRY, job, named
-from .vectors import broadcast, flush_denormals, load_part, multiply_add, restore_denormals, store_part
+from .vectors import broadcast, flush_denormals, load_part, multiply_add, prefetch, restore_denormals, store_part
 
 TANH, SIGMOID = Activation.TANH, Activation.SIGMOID
 FIELDS = (*COMMON, *named("c gates c0 z z_stride gc dclast dc0"))

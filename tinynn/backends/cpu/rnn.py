@@ -5,7 +5,7 @@ from tinynn.backends.reference import rnn as reference
 
 from .call import Call, give, usual
 from .microkernel import make_load_ints, zero_bytes
-from .panels import STEP, Packed, prefetch
+from .panels import STEP, Packed
 from .plan import FLOAT
 from .recurrent import (
     COMMON,
@@ -21,7 +21,7 @@ from .recurrent import (
 from .sigmoids import tanh
 from .simd import compiled, entry_point
 from .tasks import ENTRY, named
-from .vectors import at_least, broadcast, load_part, select_at_most, store_part
+from .vectors import at_least, broadcast, load_part, prefetch, select_at_most, store_part
 
 FIELDS = (*COMMON, *named("kind z z_stride"))
 KINDS = {Activation.LINEAR: 0, Activation.RELU: 1, Activation.TANH: 2}
