@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Iterable
 
@@ -18,6 +17,8 @@ def closest(name: object, known: Iterable[str]) -> str | None:
     >>> closest("cosine", ["hinge", "cosine_similarity"]), closest("mean_iou", ["mean_absolute_error"])
     ('cosine_similarity', None)
     """
+    import difflib  # only a message needs it
+
     key, small = _key(name), str(name).islower()
     by_key: dict[str, str] = {}
     for candidate in sorted(known, key=lambda k: k.islower() != small):  # of MaxNorm and max_norm the one like it
@@ -32,6 +33,8 @@ def closest(name: object, known: Iterable[str]) -> str | None:
 
 def _word_by_word(name: str, known: str) -> bool:
     """Whether no word is another one: softmax_crossentropy is not binary_crossentropy, though much is the same."""
+    import difflib
+
     words, others = name.lower().split("_"), known.lower().split("_")
     pairs = zip(words, others, strict=False) if len(words) == len(others) else ()
     return all(difflib.SequenceMatcher(None, a, b).ratio() >= 0.5 for a, b in pairs)
