@@ -81,11 +81,43 @@ def refused(what: str) -> Callable[..., Any]:
     return call
 
 
+FENCE = 256
+"""Bytes before and after a fenced array that nobody must write; they read as NaN."""
+
+
+class Block(bytearray):
+    """The bytes of one allocation, with fences around them."""
+
+    start = size = 0
+
+    def fences_stand(self) -> bool:
+        before, after = self[self.start - FENCE : self.start], self[self.start + self.size :][:FENCE]
+        return before == after == b"\xff" * FENCE
+
+
+def fenced(shape: Any, dtype: Any) -> DeviceArray:
+    """An uninitialised array between fences, all of it NaN; aligned as a device's allocations are."""
+    dtype = np.dtype(dtype)
+    shape = (int(shape),) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    block = Block(b"\xff" * (size + 3 * FENCE))
+    memory = np.frombuffer(block, np.uint8)
+    block.start, block.size = FENCE + -memory.ctypes.data % FENCE, size
+    return DeviceArray(memory[block.start : block.start + size].view(dtype).reshape(shape))
+
+
 class DeviceArray(NDArrayOperatorsMixin):
     """An array that lives elsewhere."""
 
     def __init__(self, array: np.ndarray):
         self._host = array
+
+    def fences_stand(self) -> bool:
+        """Whether nobody wrote beside an array made by ``fenced``; True for all others."""
+        block: Any = self._host
+        while isinstance(block, (np.ndarray, memoryview)):
+            block = block.base if isinstance(block, np.ndarray) else block.obj
+        return not isinstance(block, Block) or block.fences_stand()
 
     shape = property(lambda self: self._host.shape)
     dtype = property(lambda self: self._host.dtype)

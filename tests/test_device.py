@@ -10,7 +10,7 @@ import pytest
 
 from tests.device import DeviceArray, device_backend
 from tinynn import backends
-from tinynn.backends import gpu
+from tinynn.backends.gpu import cuda
 
 DEVICE = device_backend()
 HOST = np.arange(6, dtype="float32").reshape(2, 3)
@@ -117,5 +117,5 @@ class OtherMachine:
 )
 def test_gpu_without_driver_or_card_says_which(driver: int, cards: int | None, message: str) -> None:
     with pytest.raises(ImportError, match=message) as caught:
-        gpu.require_card(OtherMachine(driver, cards))
+        cuda.require_card(OtherMachine(driver, cards))
     assert "pip install" in str(caught.value)

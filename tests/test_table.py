@@ -13,6 +13,7 @@ import pytest
 
 import tinynn
 from tests.cases import Case, all_cases
+from tests.cuda.standin import gpu_backend
 from tests.device import DeviceArray, device_backend
 from tinynn import backends
 from tinynn.backends import Backend
@@ -26,15 +27,17 @@ CPU = backends.get("cpu")
 DEVICE = device_backend()
 
 
-def others() -> list[Backend]:
-    """The backends that this machine can run, beside the reference."""
-    try:
-        return [CPU, backends.get("gpu")]
-    except ImportError:
-        return [CPU]
+GPU = gpu_backend()
+"""On a card, or over the stand-in with emulated kernels; None on a machine without a card and without a C++ compiler."""
+OTHERS = [CPU] if GPU is None else [CPU, GPU]
+ALL = [REFERENCE, *OTHERS]
 
 
-OTHERS = others()
+def host(array: Any) -> Any:
+    """The stand-in's memory; any other array as it is."""
+    return array._host if isinstance(array, DeviceArray) else array
+
+
 every_case = pytest.mark.parametrize("case", CASES, ids=repr)
 
 
@@ -169,30 +172,37 @@ def backwards(x: np.ndarray) -> np.ndarray:
     return x[flip].copy()[flip]
 
 
+def on_device(backend: Backend, layout: Callable[[np.ndarray], np.ndarray]) -> Callable[[Any], Any]:
+    """The layout for arrays of a backend."""
+    if backend.array_type is DeviceArray:
+        return lambda x: DeviceArray(layout(x._host))
+    return layout if backend.array_type is np.ndarray else lambda x: x
+
+
 @every_case
 @pytest.mark.parametrize("layout", [fortran, strided, backwards], ids=lambda f: f.__name__)
 def test_inputs_need_not_be_contiguous(case: Case, layout: Callable[[np.ndarray], np.ndarray]) -> None:
-    for backend in (REFERENCE, CPU):
+    for backend in ALL:
         arrays = [layout(x) for x in case.draw("float32")]
-        got = Result(case, backend, "float32", arrays, change=layout)
+        got = Result(case, backend, "float32", arrays, change=on_device(backend, layout))
         agree(got, Result(case, backend, "float32"), case.tolerance("float32"))
 
 
 @every_case
 def test_nothing_is_overwritten(case: Case) -> None:
-    for backend in (REFERENCE, CPU):
+    for backend in ALL:
         result = Result(case, backend, "float32")
         for x, original in zip(result.arrays, case.draw("float32"), strict=True):
             assert x.tobytes() == original.tobytes(), "an input was overwritten"
-        assert result.output.data.tobytes() == result.y.tobytes(), "backward overwrote the output"
+        assert backend.to_numpy(result.output.data).tobytes() == result.y.tobytes(), "backward overwrote the output"
 
 
 @every_case
 def test_gradients_share_no_memory(case: Case) -> None:
-    for backend in (REFERENCE, CPU):
+    for backend in (REFERENCE, CPU, *([GPU] if GPU and GPU.array_type is DeviceArray else [])):
         result = Result(case, backend, "float32")
-        held = [result.output.data, *(t.data for t in result.tensors)]
-        for g in result.returned:
+        held = [host(result.output.data), *(host(t.data) for t in result.tensors)]
+        for g in map(host, result.returned):
             if g is None or isinstance(g, np.generic):  # NumPy's products of 0-d arrays are scalars
                 continue
             assert isinstance(g, np.ndarray)
@@ -228,7 +238,7 @@ def test_the_reference_runs_on_device_arrays(case: Case) -> None:
 
 @every_case
 def test_float32_stays_float32(case: Case) -> None:
-    for backend in (REFERENCE, CPU):
+    for backend in ALL:
         result = Result(case, backend, "float32")
         assert result.output.dtype == np.float32
         assert all(g is None or g.dtype == np.float32 for g in result.returned)
@@ -236,7 +246,7 @@ def test_float32_stays_float32(case: Case) -> None:
 
 @pytest.mark.parametrize("case", [c for c in CASES if sum(c.wanted()) > 1], ids=repr)
 def test_a_gradient_that_nobody_needs_is_none(case: Case) -> None:
-    for backend in (REFERENCE, CPU):
+    for backend in ALL:
         full = Result(case, backend, "float64")
         for i, wanted in enumerate(case.wanted()):
             if not wanted:

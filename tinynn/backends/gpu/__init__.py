@@ -1,20 +1,18 @@
-"""The gpu backend: the reference kernels over CuPy arrays.
+"""The gpu backend: CuPy's arrays, kernels of our own in CUDA C++.
 
-The reference kernels are written in NumPy functions, which run CuPy's code when their arrays are CuPy's; a kernel of
-our own is a module of the same name here. Importing this package needs no CuPy; asking for ``backend`` does.
+Importing this package needs no CuPy; asking for ``backend`` does, and says what is missing.
 """
 
 from __future__ import annotations
 
-import importlib.util
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from tinynn.backends.base import Backend, numbers
+from tinynn.backends.gpu import activation, cuda, softmax
 from tinynn.backends.reference import (
-    activation,
     attention,
     batchnorm,
     conv2d,
@@ -30,12 +28,6 @@ from tinynn.backends.reference import (
     pool2d,
     resample,
     rnn,
-    softmax,
-)
-
-INSTALL = (
-    '`pip install "tinynn-np[cuda13]"` (driver 580 or newer) or `pip install "tinynn-np[cuda12]"`; '
-    'backend="cpu" needs neither card nor CuPy'
 )
 
 
@@ -48,8 +40,7 @@ def __getattr__(name: str) -> Any:
 @cache
 def make() -> Backend:
     """The Backend; ImportError says what is missing."""
-    cupy = load_cupy()
-    require_card(cupy)
+    cupy = cuda.load()
 
     def asarray(value: Any, dtype: Any) -> Any:
         """An array on the card; a CuPy array of the right dtype is not copied."""
@@ -86,42 +77,3 @@ def make() -> Backend:
         resample=resample,
         optimizers=optimizers,
     )
-
-
-def load_cupy() -> Any:
-    """The module cupy; ImportError where it is not installed, or installed and broken."""
-    if importlib.util.find_spec("cupy") is None:
-        raise ImportError(f'backend "gpu" needs CuPy, which is not installed: install the wheel with {INSTALL}')
-    try:
-        import cupy
-    except Exception as error:
-        raise ImportError(
-            f'backend "gpu" needs CuPy, which is installed but does not load ({error}). Usually two CuPy wheels are '
-            "installed at once, or one for another CUDA version: uninstall every package whose name starts with cupy, "
-            f"then {INSTALL}"
-        ) from error
-    return cupy
-
-
-def require_card(cupy: Any) -> None:
-    """ImportError says which of the driver and the card is missing."""
-    runtime = cupy.cuda.runtime
-    try:
-        driver = runtime.driverGetVersion()
-    except runtime.CUDARuntimeError:
-        driver = 0
-    if driver == 0:
-        raise ImportError(
-            'backend "gpu" needs an NVIDIA driver, and CuPy finds none (`nvidia-smi` should print a table): install '
-            f"the driver of your card, then the CuPy that fits it with {INSTALL}"
-        )
-    try:
-        cards = runtime.getDeviceCount()
-        reason = "the driver reports none"
-    except runtime.CUDARuntimeError as error:
-        cards, reason = 0, str(error)
-    if cards == 0:
-        raise ImportError(
-            f'backend "gpu" found CuPy and a driver, but no usable card ({reason}): see `nvidia-smi -L` and '
-            f"CUDA_VISIBLE_DEVICES. If the card is there, the wheel does not fit the driver: {INSTALL}"
-        )
