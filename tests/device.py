@@ -8,8 +8,9 @@ for the device.
 
 from __future__ import annotations
 
+import ctypes
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -53,17 +54,70 @@ def run(function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     unknown = {"initial", "where"} & set(kwargs)
     if unknown and name != "copyto":
         raise TypeError(f"{name} takes no {unknown} on the device")
-    result = function(*host(tuple(args)), **{k: host(v) for k, v in kwargs.items()})
     out = kwargs.get("out")
+    inside, named = host(tuple(args)), {k: host(v) for k, v in kwargs.items()}
+    if TAPE is not None:
+        written = out if isinstance(out, tuple) else (out,)
+        TAPE.keep([a for a in (*written, args[0] if name in IN_PLACE else None) if isinstance(a, DeviceArray)])
+    result = function(*inside, **named)
     if out is None:
-        return device(result)
+        made = device(result)
+        if TAPE is not None:
+            TAPE.add(lambda: store(made, function(*inside, **named)))
+        return made
+    if TAPE is not None:
+        TAPE.add(lambda: function(*inside, **named))
     return out[0] if isinstance(out, tuple) and len(out) == 1 else out
+
+
+IN_PLACE = {"copyto", "fill_diagonal", "put_along_axis"}
+"""Functions that write into their first argument."""
+
+
+class Tape:
+    """A recorded stream: what was asked of the device, and what it wrote over, so that it can be taken back."""
+
+    def __init__(self) -> None:
+        self.operations: list[Callable[[], Any]] = []
+        self.before: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def keep(self, arrays: Sequence[DeviceArray]) -> None:
+        """These arrays are about to be written."""
+        self.before += [(array._host, array._host.copy()) for array in arrays]
+
+    def add(self, operation: Callable[[], Any]) -> None:
+        self.operations.append(operation)
+
+    def undo(self) -> None:
+        """Leave the device as it was: recording executes nothing."""
+        for array, values in reversed(self.before):
+            array[...] = values
+        self.before.clear()
+
+    def replay(self) -> None:
+        for operation in self.operations:
+            operation()
+
+
+TAPE: Tape | None = None
+"""The one being written, if any."""
+
+
+def store(arrays: Any, values: Any) -> None:
+    """Write results where those of the recording were."""
+    if isinstance(arrays, DeviceArray):
+        arrays._host[...] = values
+    elif isinstance(arrays, (tuple, list)):
+        for array, value in zip(arrays, values, strict=True):
+            store(array, value)
 
 
 def method(name: str) -> Callable[..., Any]:
     """The method of that name, on the device."""
 
     def call(self: DeviceArray, *args: Any, **kwargs: Any) -> Any:
+        if name in ("fill", "sort") and TAPE is not None:
+            TAPE.keep([self])
         return run(getattr(self._host, name), args, kwargs)
 
     call.__name__ = name
@@ -85,10 +139,46 @@ FENCE = 256
 """Bytes before and after a fenced array that nobody must write; they read as NaN."""
 
 
+class Pointer:
+    """Where an array begins."""
+
+    def __init__(self, array: np.ndarray):
+        self.array = array
+
+    @property
+    def ptr(self) -> int:
+        return self.array.ctypes.data
+
+    def copy_from_host_async(self, memory: int, size: int, stream: Any) -> None:
+        """From page-locked memory, as late as the stream may."""
+        assert size == self.array.nbytes
+        stream.late.append(lambda: ctypes.memmove(self.ptr, memory, size))
+
+
+class Memory:
+    """The device's: how many bytes of fenced arrays there are, the most there were, and may be."""
+
+    used = most = 0
+    limit: float = float("inf")
+    error: type[Exception] = MemoryError
+
+    def take(self, size: int) -> None:
+        if self.used + size > self.limit:
+            raise self.error(f"Out of memory allocating {size:,} bytes (allocated so far: {self.used:,} bytes).")
+        self.used += size
+        self.most = max(self.most, self.used)
+
+
+MEMORY = Memory()
+
+
 class Block(bytearray):
     """The bytes of one allocation, with fences around them."""
 
     start = size = 0
+
+    def __del__(self) -> None:
+        MEMORY.used -= self.size
 
     def fences_stand(self) -> bool:
         before, after = self[self.start - FENCE : self.start], self[self.start + self.size :][:FENCE]
@@ -100,6 +190,7 @@ def fenced(shape: Any, dtype: Any) -> DeviceArray:
     dtype = np.dtype(dtype)
     shape = (int(shape),) if isinstance(shape, (int, np.integer)) else tuple(shape)
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    MEMORY.take(size)
     block = Block(b"\xff" * (size + 3 * FENCE))
     memory = np.frombuffer(block, np.uint8)
     block.start, block.size = FENCE + -memory.ctypes.data % FENCE, size
@@ -111,6 +202,11 @@ class DeviceArray(NDArrayOperatorsMixin):
 
     def __init__(self, array: np.ndarray):
         self._host = array
+
+    @property
+    def data(self) -> Pointer:
+        """CuPy's memory pointer."""
+        return Pointer(self._host)
 
     def fences_stand(self) -> bool:
         """Whether nobody wrote beside an array made by ``fenced``; True for all others."""
@@ -142,6 +238,8 @@ class DeviceArray(NDArrayOperatorsMixin):
 
     def get(self) -> np.ndarray:
         """CuPy's copy to the host, asked for by name."""
+        if TAPE is not None:
+            raise RuntimeError("cudaErrorStreamCaptureUnsupported: a recorded step copies to the host")
         return np.array(self._host)
 
     def __len__(self) -> int:
@@ -176,12 +274,19 @@ class DeviceArray(NDArrayOperatorsMixin):
         parts = inner if isinstance(inner, tuple) else (inner,)
         if any(isinstance(part, np.ndarray) and part.dtype == bool for part in parts):
             raise TypeError("x[mask] must count the mask on the host: use numpy.where, or assign through the mask")
-        return device(self._host[inner])
+        result = device(self._host[inner])
+        if TAPE is not None and not np.shares_memory(result._host, self._host):
+            TAPE.add(lambda: store(result, self._host[inner]))
+        return result
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if not isinstance(value, (DeviceArray, *SCALARS)):
             raise TypeError(f"a device array is assigned from device arrays and numbers, not {type(value).__name__}")
-        self._host[checked_index(index)] = host(value)
+        inner, given = checked_index(index), host(value)
+        if TAPE is not None:
+            TAPE.keep([self])
+            TAPE.add(lambda: self._host.__setitem__(inner, given))
+        self._host[inner] = given
 
     # -- methods -----------------------------------------------------------------------------------------------------
 

@@ -12,12 +12,15 @@ import math
 import os
 import zlib
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from tinynn.philox import random_bits
-from tinynn.typing import Shape
+from tinynn.typing import Array, Shape
+
+if TYPE_CHECKING:
+    from tinynn.backends import Backend
 
 DType: TypeAlias = Any
 """Whatever ``numpy.dtype`` understands."""
@@ -82,6 +85,7 @@ class Stream:
         self.seed = get_seed() if seed is None else seed
         self.index = next(_streams) if index is None else index
         self.step = np.zeros(1, np.uint32)
+        self._device: DeviceCounter | None = None
 
     @property
     def key(self) -> tuple[int, int]:
@@ -90,10 +94,53 @@ class Stream:
     def advance(self) -> None:
         """Go to the next step's numbers."""
         np.add(self.step, ONE, out=self.step)  # a plain 1 would be converted every time
+        if self._device is not None:
+            self._device.advance()
+
+    def counter(self, backend: Backend) -> Array:
+        """``step`` on a backend. On a device it advances there, so that no step carries it over from the host."""
+        if backend.array_type is np.ndarray:
+            return self.step
+        if self._device is None or self._device.backend is not backend:
+            self._device = DeviceCounter(backend)
+        return self._device.at(int(self.step[0]))
+
+    def rewind(self, step: np.ndarray) -> None:
+        """The host's counter was advanced, and the device's was not: a step was recorded, but not executed."""
+        self.step[...] = step
+        if self._device is not None:
+            self._device.value = int(step[0])
+
+    def follow(self) -> None:
+        """A recorded step has advanced the device's counter by itself: so does the host's."""
+        np.add(self.step, ONE, out=self.step)
+        if self._device is not None:
+            self._device.count()
 
     def generator(self, path: str, step: int = 0, dtype: DType = "float64") -> Generator:
         """Host-side numbers of one sub-stream: initial weights, shuffles."""
         return Generator(self.key, substream(path), step, dtype)
+
+
+class DeviceCounter:
+    """A step counter in a device's memory, and what it holds: somebody may have set the one on the host."""
+
+    def __init__(self, backend: Backend):
+        self.backend, self.array, self.value = backend, backend.zeros((1,), np.uint32), 0
+
+    def at(self, step: int) -> Array:
+        """The array, set to this step if it is at another one; always the same array, which recorded steps read."""
+        if self.value != step:
+            self.array[...] = step
+            self.value = step
+        return self.array
+
+    def advance(self) -> None:
+        np.add(self.array, ONE[0], out=self.array)
+        self.count()
+
+    def count(self) -> None:
+        self.value = (self.value + 1) % 2**32
 
 
 class Generator:

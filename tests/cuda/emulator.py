@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tests import device
 from tests.device import DeviceArray
 
 HEADER = Path(__file__).with_name("emulator.h")
@@ -89,6 +90,12 @@ class Kernel:
         self.signature: list[str] = describe().decode().split()
 
     def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], args: Any, *, shared_mem: int = 0) -> None:
+        if device.TAPE is not None:
+            device.TAPE.keep([arg for arg in args if isinstance(arg, DeviceArray)])
+            device.TAPE.add(lambda: self.launch(grid, block, args, shared_mem))
+        self.launch(grid, block, args, shared_mem)
+
+    def launch(self, grid: tuple[int, ...], block: tuple[int, ...], args: Any, shared_mem: int) -> None:
         shape = (ctypes.c_uint * 6)(*(*grid, 1, 1)[:3], *(*block, 1, 1)[:3])
         self.check_shape(list(shape), shared_mem)
         if len(args) != len(self.signature):

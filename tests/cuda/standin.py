@@ -9,15 +9,16 @@ import importlib
 import importlib.machinery
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 import numpy as np
 
+from tests import device
 from tests.cuda import emulator
-from tests.device import DeviceArray, DeviceModule, fenced
+from tests.device import DeviceArray, DeviceModule, Tape, fenced
 from tinynn.backends import Backend
 
 
@@ -29,10 +30,99 @@ class OutOfMemoryError(MemoryError):
     """Of the pool."""
 
 
+# -- streams ---------------------------------------------------------------------------------------------------------
+
+
+class Stream:
+    """Of the device. Work on the current stream is done at once; a copy by another stream as late as it may be: when an
+    event recorded after it is waited for. What forgets to wait reads what was there before."""
+
+    def __init__(self, non_blocking: bool = False):
+        self.non_blocking = non_blocking
+        self.late: list[Callable[[], None]] = []
+        self.done = 0
+        """How many of the late ones are done."""
+
+    def __enter__(self) -> Stream:
+        CURRENT.append(self)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        CURRENT.pop()
+
+    def finish(self, upto: int) -> None:
+        while self.done < upto:
+            self.late[self.done]()
+            self.late[self.done] = lambda: None
+            self.done += 1
+
+    def synchronize(self) -> None:
+        self.finish(len(self.late))
+
+    def wait_event(self, event: Event) -> None:
+        event.synchronize()
+
+    def begin_capture(self) -> None:
+        if self.non_blocking or self is CURRENT[0]:
+            raise CUDARuntimeError("cudaErrorStreamCaptureUnsupported")
+        device.TAPE = Tape()
+
+    def end_capture(self) -> CapturedGraph:
+        tape, device.TAPE = device.TAPE, None
+        assert tape is not None
+        tape.undo()
+        return CapturedGraph(tape)
+
+
+class Event:
+    """A place in a stream."""
+
+    def __init__(self, block: bool = False, disable_timing: bool = False):
+        self.stream: Stream | None = None
+        self.upto = 0
+
+    def record(self, stream: Stream | None = None) -> None:
+        self.stream = stream or CURRENT[-1]
+        self.upto = len(self.stream.late)
+
+    def synchronize(self) -> None:
+        if self.stream is not None:
+            self.stream.finish(self.upto)
+
+
+class CapturedGraph:
+    """What a stream recorded."""
+
+    launches = 0
+
+    def __init__(self, tape: Tape):
+        self.tape = tape
+
+    def launch(self, stream: Stream | None = None) -> None:
+        CapturedGraph.launches += 1
+        self.tape.replay()
+
+
+class MemoryPool:
+    """Only its name: arrays of the stand-in live as long as something refers to them."""
+
+    malloc = None
+
+
+@contextmanager
+def using_allocator(allocator: Any) -> Iterator[None]:
+    yield
+
+
+CURRENT = [Stream()]
+
+
 class StandIn(DeviceModule):
     """``cupy``: NumPy's names over device arrays, and what our backend uses of its CUDA interface."""
 
     ndarray = DeviceArray
+    sent = 0
+    """How many arrays came from the host by ``asarray``."""
 
     def __init__(self) -> None:
         super().__init__("cupy")
@@ -45,7 +135,17 @@ class StandIn(DeviceModule):
                 getDeviceCount=lambda: 1,
             ),
             memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+            nvrtc=types.SimpleNamespace(getVersion=lambda: (13, 0)),
+            cublas=None,
+            Device=lambda: types.SimpleNamespace(compute_capability="90"),
+            Stream=Stream,
+            Event=Event,
+            MemoryPool=MemoryPool,
+            get_current_stream=lambda: CURRENT[-1],
+            using_allocator=using_allocator,
+            alloc_pinned_memory=bytearray,
         )
+        device.MEMORY.error = OutOfMemoryError
 
     @staticmethod
     def empty(shape: Any, dtype: Any = float) -> DeviceArray:
@@ -55,6 +155,9 @@ class StandIn(DeviceModule):
     def asarray(value: Any, dtype: Any = None) -> DeviceArray:
         if isinstance(value, DeviceArray):
             return value if dtype is None else value.astype(dtype, copy=False)
+        if device.TAPE is not None:
+            raise CUDARuntimeError("cudaErrorStreamCaptureUnsupported: a recorded step copies from the host")
+        StandIn.sent += 1
         array = np.asarray(value, dtype)
         if not array.flags.c_contiguous:
             return DeviceArray(array.copy(order="K"))  # CuPy too keeps Fortran's order
@@ -93,4 +196,7 @@ def gpu_backend() -> Backend | None:
         return None
     gpu.make.cache_clear()
     with installed():
-        return gpu.make()
+        try:
+            return gpu.make()
+        finally:
+            gpu.make.cache_clear()

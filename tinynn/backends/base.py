@@ -703,6 +703,16 @@ class OptimizerKernels(Protocol):
         """
 
 
+class Staging(Protocol):
+    """Batches on their way to a device: while one is computed with, the next one is copied."""
+
+    def turn(self) -> None:
+        """Begin a batch. The arrays of the batch before the last are written over from here on."""
+
+    def put(self, place: int, shape: Shape, dtype: Any, fill: Callable[[np.ndarray], None]) -> Array:
+        """An array on the device with what ``fill(array on the host)`` writes; ``place``: which one of the batch."""
+
+
 @dataclass(frozen=True)
 class Backend:
     """What a Graph runs on: where arrays live, and the kernels.
@@ -734,6 +744,15 @@ class Backend:
     dropout: DropoutKernels
     resample: ResampleKernels
     optimizers: OptimizerKernels
+    record: Callable[[Callable[[], None]], Callable[[], None]] | None = None
+    """Where a device can: run a function without executing it, and return what executes all it asked of the device.
+
+    Everything is asked again of the same arrays; those made inside live as long as the recording.
+    """
+    staging: Callable[[], Staging] | None = None
+    """Where arrays live elsewhere: a way in for batches that does not wait."""
+    synchronize: Callable[[], None] | None = None
+    """Wait until everything asked for is done; errors of the device come out here."""
 
     def zeros(self, shape: Shape, dtype: Any) -> Array:
         return self.full(shape, 0, dtype)

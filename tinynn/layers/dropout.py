@@ -49,7 +49,7 @@ class RandomLayer(Shapeless):
         """The numbers of this call."""
         root = graph.root
         key, number = (root.stream.key, root.substream(self)) if self.seed is None else ((self.seed, 0), SEEDED)
-        return key, graph.backend.asarray(root.stream.step, np.uint32), number, graph.call_index(self)
+        return key, root.stream.counter(graph.backend), number, graph.call_index(self)
 
 
 # -- Dropout ---------------------------------------------------------------------------------------------------------

@@ -44,6 +44,10 @@ class Metric(Configured):
         """Forget all batches."""
         raise NotImplementedError(f"{type(self).__name__} has no reset_state()")
 
+    def empty(self) -> None:
+        """Forget all batches; a metric of sums keeps the arrays that it adds to, for steps that were recorded."""
+        self.reset_state()
+
     def __call__(self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
         """Add a batch and return the result so far."""
         self.update_state(y_true, y_pred, sample_weight)
@@ -114,6 +118,13 @@ class MeanMetric(Metric):
 
     def reset_state(self) -> None:
         self.total = self.count = None
+
+    def empty(self) -> None:
+        total, count = self.total, self.count
+        self.reset_state()
+        if total is not None and self.total is None:
+            total[...], count[...] = 0, 0
+            self.total, self.count = total, count
 
     def update_state(self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None) -> None:
         t, x = array_of(y_true), array_of(y_pred)
@@ -203,6 +214,13 @@ class Counts(Metric):
 
     def reset_state(self) -> None:
         self.sums = None
+
+    def empty(self) -> None:
+        sums = self.sums
+        self.reset_state()
+        if sums is not None and self.sums is None:
+            sums[...] = 0
+            self.sums = sums
 
     def accumulate(self, batch: Array) -> None:
         """Add this batch's sums, in float64."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinynn.data import Arrays
-from tinynn.data.arrays import Rows, fetch, rows_of
+from tinynn.data.arrays import Rows, fetch, gather, rows_of
 from tinynn.data.source import Batch, Source
 from tinynn.graph import Graph
 from tinynn.models import door
@@ -45,6 +45,7 @@ class Feed:
     def __init__(self, model: Model):
         self.model, self.backend = model, model.backend
         self.dtypes = door.input_dtypes(model)
+        self.staging = self.backend.staging and self.backend.staging()
 
     def hold(self, data: Arrays) -> None:
         """What batches are cut from."""
@@ -54,21 +55,33 @@ class Feed:
 
     def __call__(self, graph: Graph) -> tuple[Any, Any, Any]:
         """x as a tensor of the graph, or a list of them; y and weights as arrays, or lists of them."""
-        data, rows, backend = self.data, self.place, self.backend
+        data, fetch = self.data, self.fetch
+        if self.staging is not None:
+            self.staging.turn()
+            self.filled = 0
         x: Any
         y: Any = data.y
         w: Any = data.weights
         if self.many_x:
-            x = [Tensor(fetch(a, rows, backend, dtype), graph) for a, dtype in zip(data.x, self.dtypes, strict=True)]
+            x = [Tensor(fetch(a, dtype), graph) for a, dtype in zip(data.x, self.dtypes, strict=True)]
         else:
-            x = Tensor(fetch(data.x, rows, backend, self.dtypes[0]), graph)  # type: ignore[arg-type]
+            x = Tensor(fetch(data.x, self.dtypes[0]), graph)
         if self.many_y:
-            y = [None if a is None else fetch(a, rows, backend, d) for a, d in zip(y, self.label_dtypes, strict=True)]
-            w = w and [None if a is None else fetch(a, rows, backend, WEIGHT_DTYPE) for a in w]
+            y = [None if a is None else fetch(a, dtype) for a, dtype in zip(y, self.label_dtypes, strict=True)]
+            w = w and [None if a is None else fetch(a, WEIGHT_DTYPE) for a in w]
         elif y is not None:
-            y = fetch(y, rows, backend, self.label_dtypes[0])
-            w = None if w is None else fetch(w, rows, backend, WEIGHT_DTYPE)
+            y = fetch(y, self.label_dtypes[0])
+            w = None if w is None else fetch(w, WEIGHT_DTYPE)
         return x, y, w
+
+    def fetch(self, array: Any, dtype: Any) -> Array:
+        """The rows of this batch on the backend; a device copies them while it computes with the batch before."""
+        if self.staging is None:
+            return fetch(array, self.place, self.backend, dtype)
+        rows, self.filled = self.place, self.filled + 1
+        count = len(range(*rows.indices(len(array)))) if isinstance(rows, slice) else len(rows)
+        shape = (count, *array.shape[1:])
+        return self.staging.put(self.filled, shape, dtype, lambda out: gather(out, array, rows))
 
     def begin(self, number: int, first: int = 0) -> None:
         """Epoch ``number``, from batch ``first`` on."""

@@ -49,8 +49,10 @@ class Compiled:
         trainable: Sequence[bool] = (),
         fast_math: bool = False,
         fuse: bool = True,
+        jit: bool = False,
     ):
-        self.loss, self.optimizer, self.fast_math, self.fuse = resolved(loss), optimizer, fast_math, fuse
+        self.loss, self.optimizer = resolved(loss), optimizer
+        self.fast_math, self.fuse, self.jit = fast_math, fuse, jit
         self.plain, self.weighted, self.loss_weights = plain, weighted, loss_weights
         self.trainable = list(trainable)
         self.outputs: list[Output] = []

@@ -42,6 +42,19 @@ class Meter:
         self.parts = self.backend.full((len(self.loss_names),), 0.0, "float64")
         self.count = 0
 
+    def empty(self) -> None:
+        """Forget all batches, but keep the arrays: recorded steps add to them."""
+        for metric in self.metrics:
+            metric.empty()
+        self.total[...] = 0
+        self.parts[...] = 0
+        self.count = 0
+
+    def fingerprint(self) -> list[Any]:
+        """Which arrays the metrics add to, and what else they keep."""
+        values = [value for metric in self.metrics for value in vars(metric).values()]
+        return [value if isinstance(value, (int, float, str, type(None))) else id(value) for value in values]
+
     def add(
         self, loss: Array, parts: list[Array] | None, rows: int, y: Any, prediction: Tensor | list[Tensor], weights: Any
     ) -> None:

@@ -125,6 +125,7 @@ def compiled_record(model: Model) -> dict[str, Any] | None:
         "weighted_metrics": plain(compiled.weighted),
         "fast_math": compiled.fast_math,
         "fuse": compiled.fuse,
+        "jit": compiled.jit,
         "trainable": compiled.trainable,
     }
     named: dict[str, Any] = architecture.named_functions(record, f"what '{model.label}' was compiled with")

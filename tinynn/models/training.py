@@ -22,6 +22,7 @@ from tinynn.models.options import (
     checked_frequency,
 )
 from tinynn.models.progress import Progress
+from tinynn.models.recording import Recorder
 from tinynn.models.weighting import checked_class_weight, with_class_weights
 from tinynn.optim.base import State
 from tinynn.tensor import Tensor
@@ -144,6 +145,8 @@ class Run:
         self.number = self.batch = 0
         self.order_number: int | None = None
         self.meter = Meter(model)
+        jit = model.compiled.jit and model.backend.record is not None  # type: ignore[union-attr]
+        self.recorder = Recorder(model, self.meter, self.learn) if jit else None
 
     @quiet
     def epoch(self) -> Logs:
@@ -151,7 +154,7 @@ class Run:
         if self.order_number is None:
             self.order_number = self.model.shuffles
             self.model.shuffles += self.feed.passes
-            self.meter.reset()
+            self.meter.reset() if self.recorder is None else self.meter.empty()
         feed = self.feed
         feed.begin(self.order_number, self.batch)
         try:
@@ -209,16 +212,23 @@ class Run:
             progress.steps = self.batch if feed.steps is None else feed.steps
 
     def step(self) -> None:
-        """Forward, backward, update: the whole of training."""
+        """One batch."""
+        batch = self.feed(self.graph)
+        if self.recorder is None:
+            self.meter.add(*self.learn(*batch))
+        else:
+            self.recorder.run(*batch)
+
+    def learn(self, x: Any, y: Any, w: Any) -> tuple[Any, ...]:
+        """Forward, backward, update: the whole of training. Returned is what the meter adds."""
         graph = self.graph
-        x, y, w = self.feed(graph)
         loss, parts, prediction = self.model.forward_pass(graph, x, y, w)
         value = loss.data
         graph.backward(loss)
         self.optimizer.step(value)
         graph.end_step(self.optimizer.state[State.SCALE : State.SCALE + 1])
         rows = (x if type(x) is Tensor else x[0]).data.shape[0]
-        self.meter.add(value, parts, rows, y, prediction, w)
+        return value, parts, rows, y, prediction, w
 
 
 def train_on_batch(model: Model, x: Any, y: Any, sample_weight: Any, class_weight: dict[int, float] | None) -> Logs:
