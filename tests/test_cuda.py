@@ -78,7 +78,10 @@ def test_threads_of_a_block_exchange_values() -> None:
 
 @needs_compiler
 def test_a_missing_barrier_shows() -> None:
-    racy = "float* m = dynamic_shared_memory<float>(); m[threadIdx.x] = a[threadIdx.x]; a[threadIdx.x] = m[63 - threadIdx.x];"
+    racy = """
+    float* m = dynamic_shared_memory<float>();
+    m[threadIdx.x] = a[threadIdx.x];
+    a[threadIdx.x] = m[63 - threadIdx.x];"""
     results = [run(racy, X, shared=256)[0] for _ in range(6)]
     assert any((result != X[::-1]).any() for result in results)
 
@@ -122,7 +125,9 @@ def test_tensor_cores_multiply_in_tf32() -> None:
     c[(g + 8) * 8 + 2 * t] = d[2]; c[(g + 8) * 8 + 2 * t + 1] = d[3];"""
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((16, 8)).astype(np.float32), rng.standard_normal((8, 8)).astype(np.float32)
-    code = f'{COMMON}\n{(FOLDER / "tensorcores.cuh").read_text()}\nextern "C" __global__ void kernel(float* a, float* b, float* c) {{ {body} }}'
+    tensorcores = (FOLDER / "tensorcores.cuh").read_text()
+    kernel_of = 'extern "C" __global__ void kernel(float* a, float* b, float* c)'
+    code = f"{COMMON}\n{tensorcores}\n{kernel_of} {{ {body} }}"
     kernel = emulator.Module(code=code, options=("-std=c++17", "-Dreal=float")).get_function("kernel")
     arrays = [standin.StandIn.asarray(array) for array in (a, b, np.zeros((16, 8), np.float32))]
     kernel((1,), (32,), tuple(arrays))
@@ -133,8 +138,15 @@ def test_tensor_cores_multiply_in_tf32() -> None:
 
 @needs_compiler
 def test_asynchronous_copies_arrive_at_the_wait() -> None:
-    copy = "float* m = dynamic_shared_memory<float>(); copy_async<4>(m + threadIdx.x, a + threadIdx.x, threadIdx.x < 60); copies_commit();"
-    late = f"{copy} float early = m[threadIdx.x]; copies_wait<0>(); a[threadIdx.x] = m[threadIdx.x]; b[threadIdx.x] = early;"
+    copy = """
+    float* m = dynamic_shared_memory<float>();
+    copy_async<4>(m + threadIdx.x, a + threadIdx.x, threadIdx.x < 60);
+    copies_commit();"""
+    late = f"""{copy}
+    float early = m[threadIdx.x];
+    copies_wait<0>();
+    a[threadIdx.x] = m[threadIdx.x];
+    b[threadIdx.x] = early;"""
     a, b = run(late, X, X, shared=256)
     np.testing.assert_array_equal(a, np.where(np.arange(64) < 60, X, 0))
     assert np.isnan(b).all()

@@ -21,7 +21,7 @@ ROWS = """
 3  ops initializers
 3  activations
 4  tensor parameter
-5  records
+5  records whereabouts
 5  graph regularizers constraints
 6  layers losses schedules
 6  metrics
@@ -29,7 +29,8 @@ ROWS = """
 7  datasets utils
 8  models
 9  applications
-10 __init__ __main__ compat
+10 __init__ doctor compat
+11 __main__
 """
 ORDER = {name: row for row, line in enumerate(ROWS.split("\n")) for name in line.split()[1:]}
 

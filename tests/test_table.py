@@ -28,7 +28,7 @@ DEVICE = device_backend()
 
 
 GPU = gpu_backend()
-"""On a card, or over the stand-in with emulated kernels; None on a machine without a card and without a C++ compiler."""
+"""On a card, or over the stand-in with emulated kernels; None where there is neither a card nor a C++ compiler."""
 OTHERS = [CPU] if GPU is None else [CPU, GPU]
 ALL = [REFERENCE, *OTHERS]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from tinynn.parameter import Parameter, Variable
 from tinynn.records import Record, records
 from tinynn.tensor import Tensor
 from tinynn.typing import Array, ArrayLike
+from tinynn.whereabouts import place
 
 
 class Graph:
@@ -70,6 +72,10 @@ class Graph:
         """The outermost layer or model whose call is running: the random numbers are its stream's."""
         self.updates: list[Callable[[Array | None], None]] | None = None
         """Where a training loop collects what changes at the end of a step; None changes it at once."""
+        self.check: Callable[[], None] | None = None
+        """With TINYNN_DEBUG=1, what is called after each Function: it waits for the device, whose errors come late."""
+        if os.environ.get("TINYNN_DEBUG", "0") not in ("", "0"):
+            self.check = self.backend.synchronize or nothing
         self._parameters: dict[int, Tensor] = {}
         self._leaves: list[Tensor] = []
         self._calls: dict[int, int] = {}
@@ -130,7 +136,13 @@ class Graph:
         out, for the sake of all the others).
         """
         tensors = [x if type(x) is Tensor else self._constant(function, x) for x in inputs]
-        data = function.forward(self, *[x.data for x in tensors])
+        try:
+            data = function.forward(self, *[x.data for x in tensors])
+            if self.check is not None:
+                self.check()
+        except Exception as error:
+            self._explain(error, function, tensors, "forward")
+            raise
         wanted = False
         for x in tensors:
             if x.requires_grad:
@@ -150,6 +162,13 @@ class Graph:
             output.function = function
             function.inputs = tensors
         return output  # type: ignore[no-any-return]
+
+    def _explain(self, error: Exception, function: Function, inputs: Sequence[Tensor], way: str) -> None:
+        """Say in which layer memory ran out, or, with TINYNN_DEBUG=1, where anything went wrong."""
+        if isinstance(error, MemoryError):
+            raise MemoryError(f"{place(function, inputs, way)}: {error}") from error
+        if self.check is not None:
+            error.add_note(f"in {place(function, inputs, way)}")
 
     def _array(self, data: Array) -> Array:
         """NumPy's reductions return scalars."""
@@ -267,14 +286,20 @@ class Graph:
     def _step_back(self, function: Function, interior: bool) -> None:
         """One node: take its output's gradient, and hand the inputs theirs."""
         output: Any = function.output
-        if type(output) is Tensor:
-            dy = take_pending(output, interior)
-            gradients = None if dy is None else function.backward(self, dy)
-            reached = dy is not None
-        else:
-            dys = [take_pending(y, interior) for y in output]
-            reached = any(dy is not None for dy in dys)
-            gradients = function.backward(self, *dys) if reached else None
+        try:
+            if type(output) is Tensor:
+                dy = take_pending(output, interior)
+                gradients = None if dy is None else function.backward(self, dy)
+                reached = dy is not None
+            else:
+                dys = [take_pending(y, interior) for y in output]
+                reached = any(dy is not None for dy in dys)
+                gradients = function.backward(self, *dys) if reached else None
+            if self.check is not None:
+                self.check()
+        except Exception as error:
+            self._explain(error, function, function.inputs, "backward")
+            raise
         if reached:
             if type(gradients) is not tuple and type(gradients) is not list:
                 gradients = (gradients,)
@@ -360,6 +385,10 @@ class Graph:
         return "\n".join(map(str, records(self.tape) or self.records)) or (
             "Graph with an empty tape; backward(loss, interior=True) keeps a listing of the nodes"
         )
+
+
+def nothing() -> None:
+    """What there is to wait for on a CPU."""
 
 
 def take_pending(tensor: Tensor, keep: bool) -> Array | None:

@@ -74,6 +74,12 @@ class Variable:
         home[...] = self.data
         self._data = home
 
+    def carry(self, backend: Backend) -> None:
+        """Live on another backend from now on, the value kept, in an array of its own."""
+        if self._data is not None:
+            self._data = backend.asarray(np.array(self._home().to_numpy(self._data)), self.dtype)
+        self.backend = backend
+
     def numpy(self) -> np.ndarray:
         """A copy of the value as a NumPy array."""
         return np.array(self._home().to_numpy(self.data))
@@ -117,6 +123,11 @@ class Parameter(Variable):
         self.home: Any = None
         """(flat array, offset) of the optimizer that gave it a home."""
         self.reached = 0
+
+    def carry(self, backend: Backend) -> None:
+        super().carry(backend)
+        if self.slot is None:
+            self.grad = None
 
     def receive(self, gradient: Array, accumulate: bool = False) -> None:
         """Take a complete gradient from backward: replace what is there, or add to it."""

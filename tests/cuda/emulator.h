@@ -273,8 +273,22 @@ template <class T> T __shfl_up_sync(unsigned, T v, unsigned by, int = 32) {
     return emulator::exchange(v, to >= 0 ? to : lane_of_thread());
 }
 inline unsigned __ballot_sync(unsigned, bool p) {
+    using namespace emulator;
+    slots[now->number][0] = p;
+    wait_at(AT_WARP);
     unsigned bits = 0;
-    for (int lane = 0; lane < 32; lane++) bits |= (unsigned)emulator::exchange<int>(p, lane) << lane;
+    for (int lane = 0; lane < WARP; lane++) bits |= (unsigned)slots[now->number / WARP * WARP + lane][0] << lane;
+    wait_at(AT_WARP);
+    return bits;
+}
+inline unsigned __match_any_sync(unsigned, int value) {
+    using namespace emulator;
+    slots[now->number][0] = (unsigned)value;
+    wait_at(AT_WARP);
+    unsigned bits = 0;
+    for (int lane = 0; lane < WARP; lane++)
+        bits |= (unsigned)(slots[now->number / WARP * WARP + lane][0] == (unsigned)value) << lane;
+    wait_at(AT_WARP);
     return bits;
 }
 inline bool __any_sync(unsigned m, bool p) { return __ballot_sync(m, p) != 0; }
@@ -284,7 +298,10 @@ inline float __int_as_float(int x) { float y; memcpy(&y, &x, 4); return y; }
 inline int __float_as_int(float x) { int y; memcpy(&y, &x, 4); return y; }
 inline float __uint_as_float(unsigned x) { float y; memcpy(&y, &x, 4); return y; }
 inline unsigned __float_as_uint(float x) { unsigned y; memcpy(&y, &x, 4); return y; }
+inline int __popc(unsigned x) { return __builtin_popcount(x); }
 inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned)((uint64_t)a * b >> 32); }
+inline void sincospi(double x, double* sine, double* cosine) { *sine = std::sin(M_PI * x); *cosine = std::cos(M_PI * x); }
+inline void sincospi(float x, float* sine, float* cosine) { *sine = std::sin(M_PI * x); *cosine = std::cos(M_PI * x); }
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline float rsqrt(float x) { return 1.0f / std::sqrt(x); }
 inline double rsqrt(double x) { return 1.0 / std::sqrt(x); }

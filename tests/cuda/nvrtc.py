@@ -1,4 +1,4 @@
-"""NVIDIA's run-time compiler, which CuPy uses too: it needs no card. From the wheel nvidia-cuda-nvrtc, or the system."""
+"""NVIDIA's run-time compiler, which CuPy uses too and which needs no card: of a wheel, or the system's."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from tinynn import regularizers
-from tinynn.backends import host
+from tinynn.backends import Backend, host
 from tinynn.layers.base import Layer, ProbeGraph, Symbol, shown
 from tinynn.layers.dropout import RandomLayer
 from tinynn.tensor import Tensor
@@ -227,6 +227,11 @@ class Recurrent(RandomLayer):
     @states.setter
     def states(self, states: Sequence[ArrayLike] | None) -> None:
         self.reset_states(states)
+
+    def carry(self, backend: Backend) -> None:
+        """Keep the states on another backend."""
+        if self._states is not None:
+            self._states = [backend.asarray(np.array(to_host(state)), state.dtype) for state in self._states]
 
     def reset_states(self, states: Sequence[ArrayLike] | None = None) -> None:
         """Forget the states: the next batch, of any size, starts from zeros, or from the given ones."""

@@ -16,6 +16,7 @@ from tinynn.models import door
 from tinynn.models.options import checked_steps
 from tinynn.models.weighting import with_class_weights
 from tinynn.tensor import Tensor
+from tinynn.typing import Array
 
 if TYPE_CHECKING:
     from tinynn.models.model import Model
@@ -74,14 +75,29 @@ class Feed:
             w = None if w is None else fetch(w, WEIGHT_DTYPE)
         return x, y, w
 
+    @property
+    def height(self) -> int:
+        """How many rows this batch has."""
+        first = self.data.x[0] if self.many_x else self.data.x
+        rows = self.place
+        return len(range(*rows.indices(len(first)))) if isinstance(rows, slice) else len(rows)
+
     def fetch(self, array: Any, dtype: Any) -> Array:
         """The rows of this batch on the backend; a device copies them while it computes with the batch before."""
         if self.staging is None:
             return fetch(array, self.place, self.backend, dtype)
         rows, self.filled = self.place, self.filled + 1
-        count = len(range(*rows.indices(len(array)))) if isinstance(rows, slice) else len(rows)
-        shape = (count, *array.shape[1:])
+        shape = (self.height, *array.shape[1:])
         return self.staging.put(self.filled, shape, dtype, lambda out: gather(out, array, rows))
+
+    def first(self, graph: Graph, rows: int) -> tuple[Any, Any, Any]:
+        """The first rows of this batch, as another batch."""
+        whole, begin = self.place, self.place.start or 0 if isinstance(self.place, slice) else 0
+        self.place = slice(begin, begin + rows) if isinstance(whole, slice) else whole[:rows]
+        try:
+            return self(graph)
+        finally:
+            self.place = whole
 
     def begin(self, number: int, first: int = 0) -> None:
         """Epoch ``number``, from batch ``first`` on."""

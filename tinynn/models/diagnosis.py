@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +38,54 @@ def not_finite_error(model: Model, feed: Feed, batch: int, step: Any, learning_r
         f"training stopped in batch {batch}: {what}. The weights are those of the last good step. "
         "Look at the data with np.isfinite, or try a smaller learning rate or clipnorm=1.0"
     )
+
+
+def memory_error(model: Model, feed: Feed, error: MemoryError, training: bool) -> MemoryError:
+    """The error for a batch that does not fit into memory, with the largest half, quarter, ... of it that does: tried.
+
+    feed: stands at its batch. The random counter and running statistics are left as they were.
+    """
+    let_go(error)
+    whole, text = feed.height, str(error).rstrip(".")
+    rows = whole
+    while rows > 1:
+        rows //= 2
+        if fits(model, feed, rows, training):
+            return MemoryError(
+                f"{text}. A batch of {whole} rows does not fit into memory, one of {rows} does: use batch_size={rows}"
+            )
+    return MemoryError(f"{text}. Not even a batch of one row fits into memory: the model has to become smaller")
+
+
+def let_go(error: BaseException | None) -> None:
+    """Forget the arrays of the step that failed, which the frames of its error still hold."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
+def fits(model: Model, feed: Feed, rows: int, training: bool) -> bool:
+    """Whether a step on so many rows finds its memory; nothing is changed by it."""
+    stream = model.stream
+    assert stream is not None
+    counter = stream.step.copy()
+    graph = model.graph(training=training, gradients=training, fuse=True)
+    graph.updates = []
+    try:
+        x, y, w = feed.first(graph, rows)
+        if training:
+            graph.backward(model.forward_pass(graph, x, y, w)[0])
+        elif y is None:
+            model(x)
+        else:
+            model.forward_pass(graph, x, y, w)
+    except MemoryError as error:
+        let_go(error)
+        return False
+    finally:
+        graph.reset()
+        stream.step[...] = counter
+    return True
 
 
 def first_not_finite(model: Model, feed: Feed) -> str:

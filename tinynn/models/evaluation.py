@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinynn.data import Arrays
+from tinynn.graph import Graph
 from tinynn.models import door, sources
 from tinynn.models.batches import ArrayFeed, Feed, SourceFeed, quiet
 from tinynn.models.callbacks import Callback, CallbackList, Logs
+from tinynn.models.diagnosis import memory_error
 from tinynn.models.meter import Meter
 from tinynn.models.options import checked_batch_size, whole_number
 from tinynn.models.progress import Progress
@@ -38,10 +40,11 @@ class Evaluation:
         try:
             while feed.advance():
                 callbacks.call("on_test_batch_begin", batch, {})
-                x, y, w = feed(graph)
-                loss, parts, prediction = self.model.forward_pass(graph, x, y, w)
-                rows = (x if type(x) is Tensor else x[0]).data.shape[0]
-                meter.add(loss.data, parts, rows, y, prediction, w)
+                try:
+                    meter.add(*self.measured(graph))
+                except MemoryError as error:
+                    graph.reset()
+                    raise memory_error(self.model, feed, error, training=False) from None
                 graph.reset()
                 if callbacks.hooks("on_test_batch_end"):
                     callbacks.call("on_test_batch_end", batch, meter.logs())
@@ -52,6 +55,13 @@ class Evaluation:
         logs = meter.logs()
         callbacks.call("on_test_end", logs)
         return logs
+
+    def measured(self, graph: Graph) -> tuple[Any, ...]:
+        """Of one batch: what the meter adds."""
+        x, y, w = self.feed(graph)
+        loss, parts, prediction = self.model.forward_pass(graph, x, y, w)
+        rows = (x if type(x) is Tensor else x[0]).data.shape[0]
+        return loss.data, parts, rows, y, prediction, w
 
 
 def evaluate(
@@ -130,8 +140,11 @@ def predictions(model: Model, feed: Feed, hooks: CallbackList) -> list[np.ndarra
     try:
         while feed.advance():
             hooks.call("on_predict_batch_begin", batch, {})
-            x, _, _ = feed(graph)
-            y = model(x)
+            try:
+                y = model(feed(graph)[0])
+            except MemoryError as error:
+                graph.reset()
+                raise memory_error(model, feed, error, training=False) from None
             results = y if isinstance(y, (list, tuple)) else [y]
             if not found:
                 rows = min(feed.count * feed.size, feed.total) if isinstance(feed, ArrayFeed) else None

@@ -94,15 +94,19 @@ class Model(Network):
     ) -> None:
         """Settle how to train: names, objects or callables, as in Keras. ``trainable`` flags take effect now.
 
-        ``metrics`` count every row alike, ``weighted_metrics`` by its sample and class weight. ``fast_math`` admits
-        convolutions by Winograd's F(4x4, 3x3) and F(2x2, 5x5), which are faster and round about ten times as much as
-        the sum written down (to some 1e-5 of the largest output); what networks reach with and without it stands in
-        benchmarks/results (fast-math). On a GPU it admits TF32 in convolutions (1e-3 of the largest output). ``fuse=False`` runs every layer by itself, where fit, evaluate and predict
-        would run a convolution, its normalization, activation and pooling as one; the numbers are the same up to
-        rounding. A graph made by hand, and a model that was not compiled, do neither unless asked. ``jit=True`` lets
-        fit record a training step once for each shape of batch and repeat it as a whole, where the backend can (a CUDA
-        graph): a small network is then not bound by the time it takes to launch its kernels. What a step decides in
-        Python is decided while it is recorded; the numbers are the same. On a CPU nothing changes.
+        ``metrics`` count every row alike, ``weighted_metrics`` by its sample and class weight.
+
+        ``fast_math`` admits convolutions by Winograd's F(4x4, 3x3) and F(2x2, 5x5), which are faster and round about
+        ten times as much as the sum written down (to some 1e-5 of the largest output); what networks reach with and
+        without it stands in benchmarks/results (fast-math). On a GPU it admits TF32 in convolutions (some 1e-3).
+        ``fuse=False`` runs every layer by itself, where fit, evaluate and predict would run a convolution, its
+        normalization, activation and pooling as one; the numbers are the same up to rounding. A graph made by hand,
+        and a model that was not compiled, do neither unless asked.
+
+        ``jit=True`` lets fit record a training step once for each shape of batch and then repeat it as a whole, where
+        the backend can (a CUDA graph): a small network is not bound any more by the time it takes to launch kernels.
+        What a step decides in Python is decided while it is recorded; the numbers are the same. On a CPU it changes
+        nothing.
 
         With several outputs ``loss`` is one for all, a list, or a dict by ``output_names`` (None: this output is not
         trained); the sum of them is minimised, each times its weight in ``loss_weights``. ``metrics`` have an entry

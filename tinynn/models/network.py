@@ -254,19 +254,40 @@ class Network(Layer):
 
     @property
     def backend(self) -> Backend:
-        """The backend of this model; settable between NumPy backends ("cpu", "reference") at any time."""
+        """The backend of this model. It can be set between two calls of ``fit``.
+
+        Weights, the optimizer's state and recurrent states move along, byte for byte. RuntimeError where another
+        model's optimizer holds some of the weights.
+        """
         return backends.get(self._backend)
 
     @backend.setter
     def backend(self, backend: str | Backend | None) -> None:
         new, old = backends.get(backend), self.backend
-        if new.array_type is not old.array_type and any(v.drawn for v in self.variables()):
-            raise NotImplementedError("moving drawn weights between host and device: set the backend first")
+        optimizer = None if self.compiled is None or not self.compiled.optimizer.built else self.compiled.optimizer
+        if new.array_type is not old.array_type:
+            self._require_own_homes(optimizer)
+            for variable in self.variables():
+                variable.carry(new)
+            for layer in self.all_layers():
+                if isinstance(layer, Recurrent):
+                    layer.carry(new)
+            if optimizer is not None:
+                optimizer.carry(new)
         self._backend = new
         for variable in self.variables():
             variable.backend = new
-        if self.compiled is not None and self.compiled.optimizer.built:
-            self.compiled.optimizer.backend = new
+        if optimizer is not None:
+            optimizer.backend = new
+
+    def _require_own_homes(self, optimizer: Any) -> None:
+        """RuntimeError where weights lie in the buffer of an optimizer that is not this model's."""
+        for p in self.parameters():
+            if p.home is not None and (optimizer is None or p.home[0] is not optimizer.w):
+                raise RuntimeError(
+                    f"'{self.label}' cannot move to another backend: {p.name} lies in the buffer of an optimizer that "
+                    "another model was compiled with. Set the backend of all models before the first is compiled"
+                )
 
     def graph(self, training: bool = False, gradients: bool = True, fuse: bool = False) -> Graph:
         """A fresh graph on this model's backend; ``fuse`` as far as ``compile`` allows it."""

@@ -11,7 +11,7 @@ from tinynn.data import Arrays, Windows
 from tinynn.models import door, sources
 from tinynn.models.batches import ArrayFeed, Feed, SourceFeed, quiet
 from tinynn.models.callbacks import CallbackList, History, Logs
-from tinynn.models.diagnosis import not_finite_error
+from tinynn.models.diagnosis import memory_error, not_finite_error
 from tinynn.models.evaluation import Evaluation
 from tinynn.models.meter import Meter
 from tinynn.models.options import (
@@ -212,12 +212,18 @@ class Run:
             progress.steps = self.batch if feed.steps is None else feed.steps
 
     def step(self) -> None:
-        """One batch."""
-        batch = self.feed(self.graph)
-        if self.recorder is None:
-            self.meter.add(*self.learn(*batch))
-        else:
-            self.recorder.run(*batch)
+        """One batch; MemoryError names the layer, and a batch size that would do."""
+        batch: Any = None
+        try:
+            batch = self.feed(self.graph)
+            if self.recorder is None:
+                self.meter.add(*self.learn(*batch))
+            else:
+                self.recorder.run(*batch)
+        except MemoryError as error:
+            batch = None
+            self.graph.reset()
+            raise memory_error(self.model, self.feed, error, training=True) from None
 
     def learn(self, x: Any, y: Any, w: Any) -> tuple[Any, ...]:
         """Forward, backward, update: the whole of training. Returned is what the meter adds."""

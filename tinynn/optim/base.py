@@ -160,6 +160,30 @@ class Optimizer(Configured):
         self.state[State.PRODUCT] = 1
         self._set_constant_rate()
 
+    def carry(self, backend: Backend) -> None:
+        """Go on on another backend, where the parameters already are: state, slots and gradients byte for byte."""
+        old = self.backend
+        state = np.array(old.to_numpy(self.state))
+        kept = [[np.array(old.to_numpy(array)) for array in arrays] for arrays in (self.gradients, *self._slot_views())]
+        reached = [p.grad is not None for p in self.parameters]
+        for p in self.parameters:
+            p.home = None
+        self.backend, seen = backend, self._seen
+        self._lay_out()
+        self._seen = seen
+        for mine, values in zip((self.gradients, *self._slot_views()), kept, strict=True):
+            for array, value in zip(mine, values, strict=True):
+                array[...] = backend.asarray(value, self.dtype)
+        for p, was in zip(self.parameters, reached, strict=True):
+            p.grad = p.slot if was else None
+        self.state = backend.asarray(state, "float64")
+
+    def _slot_views(self) -> list[list[Array]]:
+        """Of each slot, the views that belong to the parameters."""
+        return [
+            [self._of(slot, self.offsets[i], p) for i, p in enumerate(self.parameters)] for slot in self.slot_arrays
+        ]
+
     def _lay_out(self) -> None:
         """Offsets, flat arrays, and the views of them that each parameter gets."""
         self.order = self._layout_order()
@@ -182,7 +206,7 @@ class Optimizer(Configured):
             p.slot = self._of(self.g, self.offsets[i], p)
             self.gradients.append(p.slot)
             p.grad = None
-        self._seen = [p.reached for p in self.parameters]
+        self._seen: list[int] = [p.reached for p in self.parameters]
         """How many backwards had reached each parameter at our last step."""
         self._constrained = any(p.constraint is not None for p in self.parameters)
         self._segments = self._make_segments(self.order)
@@ -340,9 +364,7 @@ class Optimizer(Configured):
         """The optimizer's own arrays: the state, then each slot of each parameter, as live views."""
         if not self.built:
             return []
-        return [self.state] + [
-            self._of(slot, self.offsets[i], p) for slot in self.slot_arrays for i, p in enumerate(self.parameters)
-        ]
+        return [self.state] + [view for views in self._slot_views() for view in views]
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments as a dict that JSON can hold; the schedule where there is one."""
