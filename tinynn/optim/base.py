@@ -67,6 +67,7 @@ class Optimizer(Configured):
 
     slots: tuple[str, ...] = ()
     slot_start: float = 0.0
+    _seen: list[int]
 
     def __init__(
         self,
@@ -206,7 +207,7 @@ class Optimizer(Configured):
             p.slot = self._of(self.g, self.offsets[i], p)
             self.gradients.append(p.slot)
             p.grad = None
-        self._seen: list[int] = [p.reached for p in self.parameters]
+        self._seen = [p.reached for p in self.parameters]
         """How many backwards had reached each parameter at our last step."""
         self._constrained = any(p.constraint is not None for p in self.parameters)
         self._segments = self._make_segments(self.order)
