@@ -146,6 +146,7 @@ class Run:
         self.order_number: int | None = None
         self.meter = Meter(model)
         jit = model.compiled.jit and model.backend.record is not None  # type: ignore[union-attr]
+        jit = jit and self.graph.check is None  # nobody can wait inside a recording
         self.recorder = Recorder(model, self.meter, self.learn) if jit else None
 
     @quiet
