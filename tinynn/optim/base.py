@@ -327,7 +327,8 @@ class Optimizer(Configured):
         kernels, state = self.backend.optimizers, self.state
         if self.decay or not isinstance(self.schedule, schedules.Constant):
             step = state[State.ITERATIONS]
-            state[State.LEARNING_RATE] = self.schedule(step) / (1.0 + self.decay * step)
+            rate = self.schedule(step)
+            state[State.LEARNING_RATE] = rate / (1.0 + self.decay * step) if self.decay else rate
         state[SQUARES] = 0.0 if loss is None else loss * 0.0  # NaN where the loss is not finite
         for segment in segments:
             kernels.square_sum(state, segment.raw)
