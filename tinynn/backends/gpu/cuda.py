@@ -7,14 +7,17 @@ finds, and cached on disk by CuPy; nothing is compiled that nobody uses.
 
 from __future__ import annotations
 
-import importlib.util
 import math
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tinynn.backends.base import numbers
+from tinynn.backends.gpu.finding import compute_capability, load_cupy, require_card
 from tinynn.typing import Array
 
 FOLDER = Path(__file__).parent
@@ -24,11 +27,6 @@ THREADS = 256
 """Of a block, where nothing else is asked for."""
 MOST_BLOCKS = 4096
 """Of an elementwise kernel: a few for every multiprocessor of the largest card; threads go on in strides."""
-
-INSTALL = (
-    '`pip install "tinynn-np[cuda13]"` (driver 580 or newer) or `pip install "tinynn-np[cuda12]"`; '
-    'backend="cpu" needs neither card nor CuPy'
-)
 
 cupy: Any = None
 """The module, once ``load`` has found it."""
@@ -118,7 +116,118 @@ def size_of(shape: Any) -> int:
     return math.prod(shape)
 
 
-# -- finding CuPy, the driver and a card -----------------------------------------------------------------------------
+# -- arrays in and out -----------------------------------------------------------------------------------------------
+
+recording = False
+"""Whether a step is being recorded: nothing may come from the host then, since a replay would not bring it again."""
+
+
+def asarray(value: Any, dtype: Any) -> Any:
+    """An array on the card; a CuPy array of the right dtype is not copied."""
+    if isinstance(value, cupy.ndarray):
+        return value.astype(dtype, copy=False)
+    if recording:
+        shape = getattr(value, "shape", None)
+        raise RuntimeError(
+            f"a step that takes {'an array of shape ' + str(shape) if shape else 'numbers'} from the host cannot be "
+            "recorded: keep it in a Buffer of the layer (add_weight(trainable=False)), or in a tensor made before"
+        )
+    return cupy.asarray(numbers(value, dtype))
+
+
+def to_numpy(value: Any) -> np.ndarray:
+    """A copy on the host; NumPy arrays as they are."""
+    return cupy.asnumpy(value)
+
+
+def synchronize() -> None:
+    """Wait until the card has done everything; what went wrong in a kernel is raised here."""
+    cupy.cuda.get_current_stream().synchronize()
+
+
+class Staging:
+    """Batches on their way to the card, by a stream of their own: batch k + 1 is copied while step k computes.
+
+    Two sets of arrays take turns. Each array has a twin in page-locked host memory, from which the card copies by
+    itself. Two waits keep them apart: the host writes into a twin when the copy from it is done (two batches ago), and
+    the card copies into an array when the step that read it is done.
+    """
+
+    def __init__(self) -> None:
+        self.stream = cupy.cuda.Stream(non_blocking=True)
+        self.sets: tuple[dict[int, Twin], dict[int, Twin]] = ({}, {})
+        self.copied = [cupy.cuda.Event(disable_timing=True) for _ in range(2)]
+        self.computed = [cupy.cuda.Event(disable_timing=True) for _ in range(2)]
+        self.now = 0
+
+    def turn(self) -> None:
+        self.computed[self.now].record(cupy.cuda.get_current_stream())  # all that reads the last batch is asked for
+        self.now = 1 - self.now
+        self.copied[self.now].synchronize()
+        self.stream.wait_event(self.computed[self.now])
+
+    def put(self, place: int, shape: Any, dtype: Any, fill: Callable[[np.ndarray], None]) -> Any:
+        twins = self.sets[self.now]
+        twin = twins.get(place)
+        if twin is None or twin.array.shape != shape or twin.array.dtype != dtype:
+            twin = twins[place] = Twin(shape, np.dtype(dtype), self.stream)
+        fill(twin.host)
+        if twin.host.nbytes:
+            twin.array.data.copy_from_host_async(twin.host.ctypes.data, twin.host.nbytes, self.stream)
+        self.copied[self.now].record(self.stream)
+        cupy.cuda.get_current_stream().wait_event(self.copied[self.now])
+        return twin.array
+
+
+class Twin:
+    """An array on the card, and page-locked memory of its size and type on the host."""
+
+    def __init__(self, shape: Any, dtype: np.dtype[Any], stream: Any):
+        with (
+            stream
+        ):  # the pool gives out again at once what was last used by the same stream: let it be the copying one
+            self.array = cupy.empty(shape, dtype)
+        self.memory = cupy.cuda.alloc_pinned_memory(max(self.array.nbytes, 1))
+        self.host = np.frombuffer(self.memory, dtype, self.array.size).reshape(shape)
+
+
+# -- recorded steps --------------------------------------------------------------------------------------------------
+
+
+def record(function: Callable[[], None]) -> Callable[[], None]:
+    """Record what a function asks of the card, as a CUDA graph; calling the result does it, in one launch.
+
+    The arrays made inside come from a memory pool of their own, which nobody else gets anything from: they are written
+    again by every replay. Raises what the function raises, and RuntimeError for what a graph cannot hold.
+    """
+    global recording
+    pool, stream = cupy.cuda.MemoryPool(), cupy.cuda.Stream()
+    with cupy.cuda.using_allocator(pool.malloc), stream:
+        stream.begin_capture()
+        recording = True
+        try:
+            function()
+        except BaseException:
+            with suppress(Exception):  # a capture that was broken off has no graph
+                stream.end_capture()
+            raise
+        finally:
+            recording = False
+        graph = stream.end_capture()
+    return Recording(graph, pool)
+
+
+class Recording:
+    """A CUDA graph, and the memory that it works in."""
+
+    def __init__(self, graph: Any, pool: Any):
+        self.graph, self.pool = graph, pool
+
+    def __call__(self) -> None:
+        self.graph.launch()
+
+
+# -- the card --------------------------------------------------------------------------------------------------------
 
 
 def load() -> Any:
@@ -131,40 +240,10 @@ def load() -> Any:
     return found
 
 
-def load_cupy() -> Any:
-    """The module cupy; ImportError where it is not installed, or installed and broken."""
-    if importlib.util.find_spec("cupy") is None:
-        raise ImportError(f'backend "gpu" needs CuPy, which is not installed: install the wheel with {INSTALL}')
-    try:
-        import cupy
-    except Exception as error:
-        raise ImportError(
-            f'backend "gpu" needs CuPy, which is installed but does not load ({error}). Usually two CuPy wheels are '
-            "installed at once, or one for another CUDA version: uninstall every package whose name starts with cupy, "
-            f"then {INSTALL}"
-        ) from error
-    return cupy
+TENSOR_CORES = 80
+"""That of tensorcores.cuh: 8.0 (Ampere), the first with TF32 and asynchronous copies."""
 
 
-def require_card(cupy: Any) -> None:
-    """ImportError says which of the driver and the card is missing."""
-    runtime = cupy.cuda.runtime
-    try:
-        driver = runtime.driverGetVersion()
-    except runtime.CUDARuntimeError:
-        driver = 0
-    if driver == 0:
-        raise ImportError(
-            'backend "gpu" needs an NVIDIA driver, and CuPy finds none (`nvidia-smi` should print a table): install '
-            f"the driver of your card, then the CuPy that fits it with {INSTALL}"
-        )
-    try:
-        cards = runtime.getDeviceCount()
-        reason = "the driver reports none"
-    except runtime.CUDARuntimeError as error:
-        cards, reason = 0, str(error)
-    if cards == 0:
-        raise ImportError(
-            f'backend "gpu" found CuPy and a driver, but no usable card ({reason}): see `nvidia-smi -L` and '
-            f"CUDA_VISIBLE_DEVICES. If the card is there, the wheel does not fit the driver: {INSTALL}"
-        )
+def tensor_cores() -> bool:
+    """Whether the card runs what stands on tensorcores.cuh; where not, kernels in exact float32 do the work."""
+    return compute_capability(cupy) >= TENSOR_CORES
