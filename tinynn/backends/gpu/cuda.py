@@ -183,9 +183,8 @@ class Twin:
     """An array on the card, and page-locked memory of its size and type on the host."""
 
     def __init__(self, shape: Any, dtype: np.dtype[Any], stream: Any):
-        with (
-            stream
-        ):  # the pool gives out again at once what was last used by the same stream: let it be the copying one
+        # The pool gives memory back at once to the stream that used it last: let that be the one which copies.
+        with stream:
             self.array = cupy.empty(shape, dtype)
         self.memory = cupy.cuda.alloc_pinned_memory(max(self.array.nbytes, 1))
         self.host = np.frombuffer(self.memory, dtype, self.array.size).reshape(shape)
