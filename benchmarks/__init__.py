@@ -9,4 +9,6 @@
 ``startup``  the first step with an empty cache of kernels, the first step of a second process, what was compiled
 ``overhead`` microseconds of our own Python, apart from all arithmetic
 ``gemm``     matrix products beside NumPy's
+``gpu``      everything that needs a card, in one run: ``python -m benchmarks.gpu``
+``compare``  one table and one picture of that run, CPU against GPU
 """

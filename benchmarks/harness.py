@@ -162,9 +162,8 @@ def measure(name: str, threads: int, *, rounds: int, seconds: float, compiled: b
     return result
 
 
-def steps_for(worker: Worker, seconds: float) -> int:
-    """How many steps take this long, by doubling until a quarter of it is reached."""
-    steps = 8
+def steps_for(worker: Worker, seconds: float, steps: int = 8) -> int:
+    """How many steps take this long, by doubling from ``steps`` until a quarter of it is reached."""
     while (sample := worker.run(steps)).seconds < seconds / 4:
         steps = max(2 * sample.steps, sample.steps + 1)
     return max(1, math.ceil(seconds / sample.step))

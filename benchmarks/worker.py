@@ -31,16 +31,17 @@ JUDGED_ROWS = 1000
 
 
 class Ours:
-    """tinynn, through ``fit``."""
+    """tinynn, through ``fit``; options are those of ``compile``."""
 
-    def __init__(self, case: Case, weights_file: str):
+    def __init__(self, case: Case, weights_file: str, **options: Any):
+        from tinynn.backends import host
         from tinynn.random import set_seed
 
         set_seed(1)
-        self.case, self.model = case, case.ours()
+        self.case, self.model = case, case.ours(**options)
         self.x, self.y = case.data()
         self.weights = self.model.get_weights()
-        self.state = [np.array(v) for v in self.model.optimizer.variables]
+        self.state = [host(v).copy() for v in self.model.optimizer.variables]
         np.savez(weights_file, *self.weights)
 
     @property
@@ -52,7 +53,7 @@ class Ours:
     def reset(self) -> None:
         self.model.set_weights(self.weights)
         for variable, start in zip(self.model.optimizer.variables, self.state, strict=True):
-            variable[...] = start
+            variable[...] = self.model.backend.asarray(start, start.dtype)
 
     def train(self, rows: int, epochs: int) -> float:
         x, y = self.x[:rows], self.y[:rows]
@@ -65,14 +66,14 @@ class Ours:
 
 
 class Theirs:
-    """PyTorch, through the loop that people write."""
+    """PyTorch, through the loop that people write; the module stands on ``device``, the data on the host."""
 
-    def __init__(self, case: Case, variant_name: str, weights_file: str):
+    def __init__(self, case: Case, variant_name: str, weights_file: str, device: str = "cpu"):
         import torch
 
         variant = VARIANTS[variant_name]
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-        self.case = case
+        self.case, self.device = case, device
         self.criterion = getattr(torch.nn.functional, case.criterion)
         x, y = case.data()
         self.x, self.y = torch.from_numpy(x), torch.from_numpy(y)
@@ -83,6 +84,7 @@ class Theirs:
             layout = torch.channels_last if variant.channels_last else torch.contiguous_format
             self.x = self.x.permute(0, 3, 1, 2).contiguous(memory_format=layout)
             self.module.to(memory_format=layout)
+        self.module.to(device)
         self.weights = [p.detach().clone() for p in self.module.state_dict().values()]
         self.optimizer = case.optimizer(self.module.parameters(), **({"fused": True} if variant.fused else {}))
         self.model = torch.compile(self.module) if variant.compile else self.module
@@ -122,9 +124,10 @@ class Theirs:
     def judge(self) -> float:
         import torch
 
+        x, y = (a[:JUDGED_ROWS].to(self.device) for a in (self.x, self.y))
         self.module.eval()
         with torch.no_grad():
-            loss = self.criterion(self.module(self.x[:JUDGED_ROWS]), self.y[:JUDGED_ROWS])
+            loss = self.criterion(self.module(x), y)
         self.module.train()
         return float(loss)
 

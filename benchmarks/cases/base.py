@@ -20,7 +20,7 @@ class Case:
     title:      the model, the optimizer and the batch in a few words
     batch_size: rows per step
     data:       () -> (x, y): float32 rows (images channels last) and int64 labels, the same at every call
-    ours:       () -> a compiled tinynn model
+    ours:       (**options) -> a compiled tinynn model; options are those of ``compile``
     theirs:     () -> the equal ``torch.nn.Module``, giving logits
     optimizer:  (parameters, **options) -> the equal ``torch.optim`` optimizer; options are those of the variant
     criterion:  the loss's name in ``torch.nn.functional``
@@ -33,7 +33,7 @@ class Case:
     title: str
     batch_size: int
     data: Callable[[], Arrays]
-    ours: Callable[[], Any]
+    ours: Callable[..., Any]
     theirs: Callable[[], Any]
     optimizer: Callable[..., Any]
     criterion: str = "cross_entropy"

@@ -61,7 +61,9 @@ def load(module: Any, weights: Sequence[np.ndarray], flat: tuple[int, int, int] 
 # -- C1 and M2 -------------------------------------------------------------------------------------------------------
 
 
-def our_digits(filters: Sequence[int | None], size: int, hidden: Sequence[int], optimizer: Callable[[Any], Any]) -> Any:
+def our_digits(
+    filters: Sequence[int | None], size: int, hidden: Sequence[int], optimizer: Callable[[Any], Any], **options: Any
+) -> Any:
     """Conv2D with relu for every number of filters, MaxPooling2D for every None, then dense layers."""
     from tinynn import layers as L
     from tinynn import optim
@@ -74,7 +76,7 @@ def our_digits(filters: Sequence[int | None], size: int, hidden: Sequence[int], 
     for n in hidden:
         model.add(L.Dense(n, activation="relu"))
     model.add(L.Dense(10, activation="softmax"))
-    model.compile(optimizer=optimizer(optim), loss="sparse_categorical_crossentropy")
+    model.compile(optimizer=optimizer(optim), loss="sparse_categorical_crossentropy", **options)
     return model
 
 
@@ -107,7 +109,7 @@ MOMENTUM, BN_EPSILON = 0.9, 1e-5
 with which the trained net is judged, far from the data after the few steps of a sample."""
 
 
-def our_vgg() -> Any:
+def our_vgg(**options: Any) -> Any:
     """Pairs of 3x3 convolutions with 32, 64 and 128 filters, each followed by batch normalization and relu."""
     from tinynn import layers as L
     from tinynn import optim
@@ -122,7 +124,8 @@ def our_vgg() -> Any:
         model.add(L.MaxPooling2D())
     for layer in (L.Flatten(), L.Dense(128, activation="relu"), L.Dense(10, activation="softmax")):
         model.add(layer)
-    model.compile(optimizer=optim.Adam(LEARNING_RATE, epsilon=EPSILON), loss="sparse_categorical_crossentropy")
+    optimizer = optim.Adam(LEARNING_RATE, epsilon=EPSILON)
+    model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", **options)
     return model
 
 
@@ -142,13 +145,13 @@ def their_vgg() -> Any:
 # -- ResNet-20 -------------------------------------------------------------------------------------------------------
 
 
-def our_resnet() -> Any:
+def our_resnet(**options: Any) -> Any:
     """The network of ``tinynn.applications``, the normalization of its pixels included."""
     from tinynn import optim
     from tinynn.applications import ResNet20
 
     model = ResNet20()
-    model.compile(optimizer=optim.SGD(0.01, momentum=0.9), loss="sparse_categorical_crossentropy")
+    model.compile(optimizer=optim.SGD(0.01, momentum=0.9), loss="sparse_categorical_crossentropy", **options)
     return model
 
 

@@ -8,10 +8,10 @@ from typing import Any
 from benchmarks.cases.base import Case, mnist_rows
 
 
-def ours(widths: Sequence[int], activation: str, optimizer: Callable[[Any], Any]) -> Callable[[], Any]:
+def ours(widths: Sequence[int], activation: str, optimizer: Callable[[Any], Any]) -> Callable[..., Any]:
     """A compiled Sequential of Dense layers: the activation between, softmax at the end."""
 
-    def build() -> Any:
+    def build(**options: Any) -> Any:
         from tinynn import optim
         from tinynn.layers import Dense
         from tinynn.models import Sequential
@@ -20,7 +20,7 @@ def ours(widths: Sequence[int], activation: str, optimizer: Callable[[Any], Any]
         for i, (n, units) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
             last = i == len(widths) - 2
             model.add(Dense(units, activation="softmax" if last else activation, input_shape=None if i else (n,)))
-        model.compile(optimizer=optimizer(optim), loss="sparse_categorical_crossentropy")
+        model.compile(optimizer=optimizer(optim), loss="sparse_categorical_crossentropy", **options)
         return model
 
     return build

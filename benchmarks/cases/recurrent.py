@@ -22,14 +22,15 @@ def noise() -> Arrays:
     return rng.standard_normal((ROWS, STEPS, FEATURES), np.float32), rng.integers(0, CLASSES, ROWS)
 
 
-def ours(kind: str) -> Any:
+def ours(kind: str, **options: Any) -> Any:
     from tinynn import layers as L
     from tinynn import optim
     from tinynn.models import Sequential
 
     layer = getattr(L, TITLES[kind])(UNITS, input_shape=(STEPS, FEATURES))
     model = Sequential([layer, L.Dense(CLASSES, activation="softmax")])
-    model.compile(optimizer=optim.Adam(LEARNING_RATE, epsilon=EPSILON), loss="sparse_categorical_crossentropy")
+    optimizer = optim.Adam(LEARNING_RATE, epsilon=EPSILON)
+    model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", **options)
     return model
 
 
