@@ -8,15 +8,14 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-import numpy as np
-
-from tinynn.backends.base import Backend, numbers
-from tinynn.backends.gpu import activation, cuda, softmax
-from tinynn.backends.reference import (
+from tinynn.backends.base import Backend
+from tinynn.backends.gpu import (
+    activation,
     attention,
     batchnorm,
     conv2d,
     convblock,
+    cuda,
     dense,
     dropout,
     embedding,
@@ -28,6 +27,7 @@ from tinynn.backends.reference import (
     pool2d,
     resample,
     rnn,
+    softmax,
 )
 
 
@@ -42,23 +42,13 @@ def make() -> Backend:
     """The Backend; ImportError says what is missing."""
     cupy = cuda.load()
 
-    def asarray(value: Any, dtype: Any) -> Any:
-        """An array on the card; a CuPy array of the right dtype is not copied."""
-        if isinstance(value, cupy.ndarray):
-            return value.astype(dtype, copy=False)
-        return cupy.asarray(numbers(value, dtype))
-
-    def to_numpy(value: Any) -> np.ndarray:
-        """A copy on the host; NumPy arrays as they are."""
-        return cupy.asnumpy(value)
-
     return Backend(
         name="gpu",
         xp=cupy,
         array_type=cupy.ndarray,
         empty=cupy.empty,
-        asarray=asarray,
-        to_numpy=to_numpy,
+        asarray=cuda.asarray,
+        to_numpy=cuda.to_numpy,
         activation=activation,
         dense=dense,
         softmax=softmax,
@@ -76,4 +66,7 @@ def make() -> Backend:
         dropout=dropout,
         resample=resample,
         optimizers=optimizers,
+        record=cuda.record,
+        staging=cuda.Staging,
+        synchronize=cuda.synchronize,
     )
