@@ -223,6 +223,7 @@ class DeviceArray(NDArrayOperatorsMixin):
     itemsize = property(lambda self: self._host.itemsize)
     strides = property(lambda self: self._host.strides)
     flags = property(lambda self: self._host.flags)
+    _c_contiguous = property(lambda self: self._host.flags.c_contiguous)
     T = property(lambda self: DeviceArray(self._host.T))
 
     __array__ = refused("numpy.asarray(x)")

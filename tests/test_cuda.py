@@ -45,6 +45,15 @@ def test_a_source_compiles_for_cards(source: Source, real: str, architecture: st
     assert len(code) > 1000
 
 
+@pytest.mark.parametrize("source", [s for s in SOURCES if "tensorcores" in s.headers], ids=lambda s: s.name)
+def test_a_source_for_tensor_cores_compiles_for_cards_without(source: Source) -> None:
+    """Their exact kernels run there: ``cuda.tensor_cores()`` decides."""
+    if nvrtc.library() is None:
+        pytest.skip("no libnvrtc: install the wheel nvidia-cuda-nvrtc")
+    good, log, _ = nvrtc.compile(source.text(), f"{source.name}.cu", (*source.compiler_options("f"), "-arch=sm_75"))
+    assert good, log
+
+
 # -- the emulator ----------------------------------------------------------------------------------------------------
 
 needs_compiler = pytest.mark.skipif(emulator.compiler() is None, reason="no C++ compiler: kernels cannot be emulated")

@@ -38,7 +38,7 @@ class Graph:
     listener:  called with each Parameter as soon as its gradient is complete, while backward still runs
     fuse:      True lets models run layers in a row as one Function, as their fit, evaluate and predict do; by default
                every layer has nodes of its own
-    fast_math: True admits algorithms that round about ten times as much, such as Winograd's F(4x4, 3x3) convolution
+    fast_math: True admits algorithms that round more, such as Winograd's F(4x4, 3x3) convolution, or TF32 on a GPU
     """
 
     def __init__(

@@ -98,7 +98,8 @@ class Model(Network):
 
         ``fast_math`` admits convolutions by Winograd's F(4x4, 3x3) and F(2x2, 5x5), which are faster and round about
         ten times as much as the sum written down (to some 1e-5 of the largest output); what networks reach with and
-        without it stands in benchmarks/results (fast-math). On a GPU it admits TF32 in convolutions (some 1e-3).
+        without it stands in benchmarks/results (fast-math). On a GPU it admits TF32 in convolutions, as PyTorch does
+        by default: factors are rounded to 10 bits behind the point, sums are float32 (some 1e-4 of the largest output).
         ``fuse=False`` runs every layer by itself, where fit, evaluate and predict would run a convolution, its
         normalization, activation and pooling as one; the numbers are the same up to rounding. A graph made by hand,
         and a model that was not compiled, do neither unless asked.

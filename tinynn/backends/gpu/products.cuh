@@ -23,8 +23,10 @@ constexpr int MOST_STAGES = 3;
 
 // -- copies ----------------------------------------------------------------------------------------------------------
 
-#ifdef EMULATED
-template <int BYTES> void copy_cached(void* to, const void* from, bool valid) { copy_async<BYTES>(to, from, valid); }
+#if defined(EMULATED) || __CUDA_ARCH__ < 800
+template <int BYTES> __device__ void copy_cached(void* to, const void* from, bool valid) {
+    copy_async<BYTES>(to, from, valid);
+}
 #else
 // copy_async, but by way of the L1 cache: the windows of a convolution overlap.
 template <int BYTES> __device__ __forceinline__ void copy_cached(void* to, const void* from, bool valid) {

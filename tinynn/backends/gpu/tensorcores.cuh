@@ -2,6 +2,8 @@
 
 #ifndef EMULATED
 
+#if __CUDA_ARCH__ >= 800
+
 // A float rounded to TF32: 8 bits of exponent, 10 behind the point.
 __device__ __forceinline__ unsigned to_tf32(float x) {
     unsigned result;
@@ -39,4 +41,16 @@ template <int PENDING> __device__ __forceinline__ void copies_wait() {
     asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
 }
 
+#else  // Volta and Turing: no TF32 (cuda.tensor_cores() is False, nobody comes here), and copies that have arrived at once
+
+__device__ __forceinline__ unsigned to_tf32(float x) { return __float_as_uint(x); }
+__device__ __forceinline__ void mma_tf32(float d[4], const unsigned a[4], const unsigned b[2]) { __trap(); }
+template <int BYTES> struct alignas(BYTES) Bytes { unsigned words[BYTES / 4]; };
+template <int BYTES> __device__ __forceinline__ void copy_async(void* to, const void* from, bool valid) {
+    *(Bytes<BYTES>*)to = valid ? *(const Bytes<BYTES>*)from : Bytes<BYTES>{};
+}
+__device__ __forceinline__ void copies_commit() {}
+template <int PENDING> __device__ __forceinline__ void copies_wait() {}
+
+#endif
 #endif
