@@ -26,6 +26,11 @@ MISSING = {"apply_over_axes", "cumulative_prod", "cumulative_sum", "matrix_trans
 """Functions that CuPy 13 does not have."""
 
 
+CUBLAS = {"matmul", "dot", "vdot", "inner", "outer", "tensordot", "einsum"}
+"""Functions that CuPy (13 and 14) refuses while a step is recorded."""
+JOINING = {"concatenate", "stack", "hstack", "vstack", "dstack", "column_stack"}
+
+
 def host(value: Any) -> Any:
     """The arguments of a device call with the arrays unwrapped; TypeError for a NumPy array among them."""
     if isinstance(value, DeviceArray):
@@ -54,6 +59,12 @@ def run(function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     unknown = {"initial", "where"} & set(kwargs)
     if unknown and name != "copyto":
         raise TypeError(f"{name} takes no {unknown} on the device")
+    if TAPE is not None and name in CUBLAS:
+        raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
+    if TAPE is not None and name == "bincount":
+        raise RuntimeError("the current stream is capturing, so synchronous API calls are disallowed")
+    if TAPE is not None and name in JOINING and len(args[0]) > 8:
+        raise RuntimeError(f"{name} of more than 8 arrays brings their addresses from the host: no replay does that")
     out = kwargs.get("out")
     inside, named = host(tuple(args)), {k: host(v) for k, v in kwargs.items()}
     if TAPE is not None:
@@ -62,12 +73,18 @@ def run(function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     result = function(*inside, **named)
     if out is None:
         made = device(result)
-        if TAPE is not None:
+        if TAPE is not None and not is_view(result, (*inside, getattr(function, "__self__", None))):
             TAPE.add(lambda: store(made, function(*inside, **named)))
         return made
     if TAPE is not None:
         TAPE.add(lambda: function(*inside, **named))
     return out[0] if isinstance(out, tuple) and len(out) == 1 else out
+
+
+def is_view(result: Any, inputs: Any) -> bool:
+    """Whether nothing was computed: the result lies in the memory of an input."""
+    arrays = [x for x in inputs if isinstance(x, np.ndarray)]
+    return isinstance(result, np.ndarray) and any(np.may_share_memory(result, x) for x in arrays)
 
 
 IN_PLACE = {"copyto", "fill_diagonal", "put_along_axis"}
@@ -80,6 +97,8 @@ class Tape:
     def __init__(self) -> None:
         self.operations: list[Callable[[], Any]] = []
         self.before: list[tuple[np.ndarray, np.ndarray]] = []
+        self.made: list[DeviceArray] = []
+        """The memory taken while recording, which belongs to the recording: replays write there again."""
 
     def keep(self, arrays: Sequence[DeviceArray]) -> None:
         """These arrays are about to be written."""
@@ -149,6 +168,11 @@ class Pointer:
     def ptr(self) -> int:
         return self.array.ctypes.data
 
+    @property
+    def mem(self) -> Any:
+        """What the array and its views share."""
+        return self.array if self.array.base is None else self.array.base
+
     def copy_from_host_async(self, memory: int, size: int, stream: Any) -> None:
         """From page-locked memory, as late as the stream may."""
         assert size == self.array.nbytes
@@ -194,7 +218,10 @@ def fenced(shape: Any, dtype: Any) -> DeviceArray:
     block = Block(b"\xff" * (size + 3 * FENCE))
     memory = np.frombuffer(block, np.uint8)
     block.start, block.size = FENCE + -memory.ctypes.data % FENCE, size
-    return DeviceArray(memory[block.start : block.start + size].view(dtype).reshape(shape))
+    array = DeviceArray(memory[block.start : block.start + size].view(dtype).reshape(shape))
+    if TAPE is not None:
+        TAPE.made.append(array)
+    return array
 
 
 class DeviceArray(NDArrayOperatorsMixin):
@@ -258,6 +285,8 @@ class DeviceArray(NDArrayOperatorsMixin):
         if unknown:
             raise TypeError(f"numpy.{ufunc.__name__} has no {unknown} on the device")
         for x in inputs:
+            if hasattr(x, "__array_ufunc__") and not isinstance(x, (DeviceArray, np.ndarray, np.generic)):
+                return NotImplemented  # a Tensor: it knows what to do
             if not isinstance(x, (DeviceArray, *SCALARS)):
                 raise TypeError(f"numpy.{ufunc.__name__}: a device array does not mix with {type(x).__name__}")
         for x in kwargs.get("out", ()):

@@ -294,14 +294,27 @@ def test_batches_of_changing_size_arrive_whole() -> None:
 
 def test_staging_keeps_two_batches_apart() -> None:
     staging = GPU.staging()
-    arrays = []
+    last, seen = None, []
+    for k in range(6):
+        staging.turn()
+        array = staging.put(0, (3,), "float32", lambda out, k=k: out.fill(k))
+        assert host(array).tolist() == [k] * 3
+        if last is not None:
+            assert host(last).tolist() == [k - 1] * 3
+        seen.append(id(array))
+        last = array
+    assert seen == seen[:2] * 3
+
+
+def test_staging_leaves_alone_what_somebody_keeps() -> None:
+    staging = GPU.staging()
+    arrays, rows = [], []
     for k in range(6):
         staging.turn()
         arrays.append(staging.put(0, (3,), "float32", lambda out, k=k: out.fill(k)))
-        assert host(arrays[-1]).tolist() == [k] * 3
-        if k:
-            assert host(arrays[-2]).tolist() == [k - 1] * 3
-    assert arrays[0] is arrays[2] is arrays[4]
+        rows.append(staging.put(1, (2, 3), "float32", lambda out, k=k: out.fill(k))[1])
+    assert [host(array).tolist() for array in arrays] == [[k] * 3 for k in range(6)]
+    assert [host(row).tolist() for row in rows] == [[k] * 3 for k in range(6)]
 
 
 # -- moving ----------------------------------------------------------------------------------------------------------

@@ -77,6 +77,20 @@ def test_input_in_a_sequential_and_a_deferred_build():
     assert deferred.count_params() == 15
 
 
+def test_a_layer_may_have_an_order_of_its_own():
+    """Models find their inputs by the attribute of that name."""
+
+    class Sorted(L.Layer):
+        order = None
+
+        def forward(self, x):
+            return x
+
+    for first in (L.LayerNormalization(), Sorted()):
+        model = Sequential([Input((4,)), first, L.Dense(3)])
+        assert model.predict(X).shape == (50, 3)
+
+
 def test_pop_and_add_ask_for_compile_again():
     model = small()
     model.pop()

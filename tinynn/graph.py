@@ -72,6 +72,8 @@ class Graph:
         """The outermost layer or model whose call is running: the random numbers are its stream's."""
         self.updates: list[Callable[[Array | None], None]] | None = None
         """Where a training loop collects what changes at the end of a step; None changes it at once."""
+        self.numbers: list[float] | None = None
+        """Where a recording collects the numbers of Python that a step takes: every replay will take the same ones."""
         self.check: Callable[[], None] | None = None
         """With TINYNN_DEBUG=1, what is called after each Function: it waits for the device, whose errors come late."""
         if os.environ.get("TINYNN_DEBUG", "0") not in ("", "0"):
@@ -90,6 +92,8 @@ class Graph:
 
         A float array of the right dtype is not copied, and never written to.
         """
+        if self.numbers is not None and isinstance(value, (int, float)):
+            self.numbers.append(value)
         array = self.backend.asarray(value, dtype or self.dtype)
         if requires_grad and array.dtype.kind != "f":
             raise TypeError(f"a tensor that wants a gradient expects a floating-point dtype, got {array.dtype}")
@@ -100,6 +104,9 @@ class Graph:
         tensor = self._parameters.get(id(variable))
         if tensor is None:
             data = variable.data
+            kind = type(data)
+            if kind is not self.array_type:
+                raise self.elsewhere(variable)
             if data.dtype != self.dtype:
                 data = data.astype(self.dtype)
             trained = self.taping and variable.trainable and not (self.frozen and id(variable) in self.frozen)
@@ -107,6 +114,15 @@ class Graph:
             if self.taping:
                 self._parameters[id(variable)] = tensor
         return tensor
+
+    def elsewhere(self, variable: Variable) -> RuntimeError:
+        """A model was moved, and another one that shares its layers, or a graph, was made before."""
+        there = variable.backend.name if variable.backend is not None else "another backend"
+        return RuntimeError(
+            f"{variable.name or 'a variable'} lies on backend '{there}', and this graph runs on '{self.backend.name}': "
+            f"a model that shares its layers has moved. Set model.backend = '{there}' for this one too, or make a new "
+            "graph; a model cannot move while its fit runs"
+        )
 
     def freezes(self, layer: Any) -> bool:
         """Whether this run leaves a layer as it is: a frozen BatchNormalization keeps its statistics."""
@@ -204,7 +220,7 @@ class Graph:
 
     def _constant(self, function: Function, value: Any) -> Tensor:
         if isinstance(value, (bool, int, float, list, tuple, np.ndarray, np.generic, self.array_type)):
-            return Tensor(self.backend.asarray(value, self.dtype), self)
+            return self.tensor(value)
         hint = ": write x.graph.parameter(...) around it" if isinstance(value, Variable) else ""
         raise TypeError(
             f"{type(function).__name__} expects tensors, numbers or arrays, got {type(value).__name__}{hint}"

@@ -105,6 +105,11 @@ class Stream:
             self._device = DeviceCounter(backend)
         return self._device.at(int(self.step[0]))
 
+    def settle(self) -> None:
+        """Where somebody has set the host's counter, so is the device's: a recorded step cannot look."""
+        if self._device is not None:
+            self._device.at(int(self.step[0]))
+
     def rewind(self, step: np.ndarray) -> None:
         """The host's counter was advanced, and the device's was not: a step was recorded, but not executed."""
         self.step[...] = step

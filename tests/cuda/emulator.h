@@ -56,6 +56,8 @@ constexpr int WARP = 32;
 constexpr size_t STACK = 128 << 10;
 enum State { READY, AT_BLOCK, AT_WARP, DONE };
 
+using Copy = std::pair<void*, std::pair<const void*, size_t>>;  // to, from (or zeros), bytes
+
 struct Fiber {
     State state = DONE;
     uint3 thread{};
@@ -64,8 +66,8 @@ struct Fiber {
     jmp_buf place;
     char* stack = nullptr;
     bool begun = false;
-    std::vector<std::pair<void*, std::pair<const void*, size_t>>> copies;  // asynchronous, not yet waited for
-    std::vector<size_t> groups;                                            // how many copies each commit closed
+    std::vector<Copy> copies;     // asynchronous, not yet waited for
+    std::vector<size_t> groups;   // how many copies each commit closed
 };
 
 struct Kernel { virtual void run() = 0; virtual ~Kernel() = default; };
@@ -348,10 +350,23 @@ inline void mma_tf32(float d[4], const unsigned a[4], const unsigned b[2]) {
     for (int i = 0; i < 4; i++) d[i] = sums[i];
 }
 
-// 16 bytes (or 4) from global to shared memory, which have arrived only after a wait; zeros where `valid` is false.
+namespace emulator {
+inline void arrive(const Copy& copy) {
+    auto [to, source] = copy;
+    if (!to) return;  // it has already
+    if (source.first) memcpy(to, source.first, source.second); else memset(to, 0, source.second);
+}
+}  // namespace emulator
+
+// 16 bytes (or 4) from global to shared memory: in every second launch they arrive at the wait, else at once.
+// Zeros where `valid` is false.
 template <int BYTES> void copy_async(void* to, const void* from, bool valid) {
-    if ((uintptr_t)to % BYTES || (valid && (uintptr_t)from % BYTES)) emulator::fail("misaligned asynchronous copy");
+    if ((uintptr_t)to % BYTES || (uintptr_t)from % BYTES) emulator::fail("misaligned asynchronous copy");
     emulator::now->copies.push_back({to, {valid ? from : nullptr, BYTES}});
+    if (emulator::launches % 2 == 0) {  // as early as it may arrive, so that what is still read there is lost
+        emulator::arrive(emulator::now->copies.back());
+        emulator::now->copies.back().first = nullptr;
+    }
 }
 inline void copies_commit() {
     size_t closed = 0;
@@ -363,8 +378,7 @@ template <int PENDING> void copies_wait() {
     auto& fiber = *emulator::now;
     while ((int)fiber.groups.size() > PENDING) {
         for (size_t i = 0; i < fiber.groups.front(); i++) {
-            auto [to, source] = fiber.copies.front();
-            if (source.first) memcpy(to, source.first, source.second); else memset(to, 0, source.second);
+            emulator::arrive(fiber.copies.front());
             fiber.copies.erase(fiber.copies.begin());
         }
         fiber.groups.erase(fiber.groups.begin());

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.machinery
 import sys
@@ -39,6 +40,7 @@ class Stream:
 
     def __init__(self, non_blocking: bool = False):
         self.non_blocking = non_blocking
+        self.ptr = id(self)
         self.late: list[Callable[[], None]] = []
         self.done = 0
         """How many of the late ones are done."""
@@ -63,7 +65,7 @@ class Stream:
         event.synchronize()
 
     def begin_capture(self) -> None:
-        if self.non_blocking or self is CURRENT[0]:
+        if self is CURRENT[0]:
             raise CUDARuntimeError("cudaErrorStreamCaptureUnsupported")
         device.TAPE = Tape()
 
@@ -108,6 +110,9 @@ class MemoryPool:
 
     malloc = None
 
+    def __init__(self, allocator: Any = None):
+        pass
+
 
 @contextmanager
 def using_allocator(allocator: Any) -> Iterator[None]:
@@ -115,6 +120,61 @@ def using_allocator(allocator: Any) -> Iterator[None]:
 
 
 CURRENT = [Stream()]
+
+
+# -- cuBLAS ----------------------------------------------------------------------------------------------------------
+
+HANDLE = 4711
+TYPES = {0: np.dtype("float32"), 1: np.dtype("float64")}
+SCALARS = {68: ctypes.c_float, 70: ctypes.c_double}
+"""Of what type one and zero are, for each way to compute."""
+
+
+class CuBLAS:
+    """The library, as far as blas.py calls it: matrices by columns, at addresses."""
+
+    @staticmethod
+    def cublasSetStream_v2(handle: int, stream: int) -> int:
+        return 0 if handle == HANDLE and stream == CURRENT[-1].ptr else 7
+
+    def cublasGemmEx(self, handle: int, *args: Any) -> int:
+        ta, tb, m, n, k, one, a, type_a, lda, b, type_b, ldb, zero, c, type_c, ldc, compute, algorithm = args
+        return self.cublasGemmStridedBatchedEx(
+            handle, ta, tb, m, n, k, one, a, type_a, lda, 0, b, type_b, ldb, 0, zero, c, type_c, ldc, 0, 1, compute,
+            algorithm,
+        )  # fmt: skip
+
+    @staticmethod
+    def cublasGemmStridedBatchedEx(handle: int, *args: Any) -> int:
+        ta, tb, m, n, k, one, a, type_a, lda, step_a, b, type_b, ldb, step_b, *rest = args
+        zero, c, type_c, ldc, step_c, count, compute, algorithm = rest
+        scalar = SCALARS[compute]
+        good = handle == HANDLE and type_a == type_b == type_c and scalar is SCALARS[{0: 68, 1: 70}[type_c]]
+        good = good and lda >= max(k if ta else m, 1) and ldb >= max(n if tb else k, 1) and ldc >= max(m, 1)
+        good = good and type(one._obj) is type(zero._obj) is scalar and (one._obj.value, zero._obj.value) == (1, 0)
+        if not good or algorithm != -1 or min(m, n, k, count) < 1 or max(m, n, k, lda, ldb, ldc, count) >= 2**31:
+            return 7  # CUBLAS_STATUS_INVALID_VALUE
+        dtype = TYPES[type_c]
+        left = by_columns(a, dtype, k if ta else m, m if ta else k, lda, step_a, count)
+        right = by_columns(b, dtype, n if tb else k, k if tb else n, ldb, step_b, count)
+        out = by_columns(c, dtype, m, n, ldc, step_c, count)
+
+        def multiply() -> None:
+            np.matmul(left.swapaxes(1, 2) if ta else left, right.swapaxes(1, 2) if tb else right, out=out)
+
+        if device.TAPE is not None:
+            device.TAPE.keep([DeviceArray(out)])
+            device.TAPE.add(multiply)
+        multiply()
+        return 0
+
+
+def by_columns(address: int, dtype: Any, rows: int, columns: int, down: int, step: int, count: int) -> np.ndarray:
+    """``count`` matrices, ``step`` numbers apart, whose columns are ``down`` numbers apart."""
+    size = dtype.itemsize
+    reach = ((count - 1) * step + (columns - 1) * down + rows) * size
+    memory = np.frombuffer((ctypes.c_char * reach).from_address(address), dtype)
+    return np.lib.stride_tricks.as_strided(memory, (count, rows, columns), (step * size, size, down * size))
 
 
 class StandIn(DeviceModule):
@@ -133,6 +193,7 @@ class StandIn(DeviceModule):
                 CUDARuntimeError=CUDARuntimeError,
                 driverGetVersion=lambda: 13000,
                 getDeviceCount=lambda: 1,
+                runtimeGetVersion=lambda: 13000,
             ),
             memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
             nvrtc=types.SimpleNamespace(getVersion=lambda: (13, 0)),
@@ -142,6 +203,7 @@ class StandIn(DeviceModule):
             Event=Event,
             MemoryPool=MemoryPool,
             get_current_stream=lambda: CURRENT[-1],
+            get_cublas_handle=lambda: HANDLE,
             using_allocator=using_allocator,
             alloc_pinned_memory=bytearray,
         )
@@ -195,6 +257,7 @@ def gpu_backend() -> Backend | None:
     if emulator.compiler() is None:
         return None
     gpu.make.cache_clear()
+    importlib.import_module("tinynn.backends.gpu.blas").library = CuBLAS  # type: ignore[attr-defined]
     with installed():
         try:
             return gpu.make()

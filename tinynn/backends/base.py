@@ -708,7 +708,7 @@ class Staging(Protocol):
     """Batches on their way to a device: while one is computed with, the next one is copied."""
 
     def turn(self) -> None:
-        """Begin a batch. The arrays of the batch before the last are written over from here on."""
+        """Begin a batch. Arrays of the batch before the last that nobody refers to are written over from here on."""
 
     def put(self, place: int, shape: Shape, dtype: Any, fill: Callable[[np.ndarray], None]) -> Array:
         """An array on the device with what ``fill(array on the host)`` writes; ``place``: which one of the batch."""
@@ -745,6 +745,8 @@ class Backend:
     dropout: DropoutKernels
     resample: ResampleKernels
     optimizers: OptimizerKernels
+    matmul: Callable[[Array, Array], Array] = np.matmul
+    """NumPy's product of vectors, matrices and stacks of matrices, for what has no row of its own."""
     record: Callable[[Callable[[], None]], Callable[[], None]] | None = None
     """Where a device can: run a function without executing it, and return what executes all it asked of the device.
 

@@ -67,9 +67,9 @@ class DotProductAttention(Function):
         if dp is not None:  # somebody looked at the scores: ds = scale p (dp - sum dp p)
             ds = p * (dp - (dp * p).sum(axis=-1, keepdims=True)) * p.dtype.type(self.scale)
             if dq is not None:
-                dq += np.matmul(ds, k.swapaxes(1, 2)).swapaxes(1, 2)
+                dq += graph.backend.matmul(ds, k.swapaxes(1, 2)).swapaxes(1, 2)
             if dk is not None:
-                dk += np.matmul(ds.swapaxes(2, 3), q.swapaxes(1, 2)).swapaxes(1, 2)
+                dk += graph.backend.matmul(ds.swapaxes(2, 3), q.swapaxes(1, 2)).swapaxes(1, 2)
         return gradients
 
 
@@ -563,8 +563,8 @@ class Attention(AttentionLayer):
         s = self.sums(q, k)
         allowed = None if mask is None else mask[:, None, :]
         if causal:
-            before = np.tri(s.shape[1], s.shape[2], dtype=np.bool_)[None]
-            allowed = both(allowed, s.graph.backend.asarray(before, np.bool_))
+            before = s.graph.backend.xp.tri(s.shape[1], s.shape[2], dtype=np.bool_)
+            allowed = both(allowed, before[None])
         p = ops.softmax(s if allowed is None else ops.where(allowed, s, FAR))
         if allowed is not None:
             p = ops.where(allowed, p, 0.0)  # rows without anything to look at

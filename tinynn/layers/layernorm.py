@@ -109,7 +109,7 @@ class LayerNormalization(Layer):
         shape = tuple(input_shape[k] for k in places)
         rest = [k for k in range(len(input_shape)) if k not in places]
         order = (0, *(k + 1 for k in (*rest, *places)))
-        self.order = None if order == tuple(range(len(order))) else order
+        self.permutation = None if order == tuple(range(len(order))) else order
         self.back = tuple(order.index(k) for k in range(len(order)))
         if self.scale:
             self.gamma = Parameter(
@@ -134,6 +134,6 @@ class LayerNormalization(Layer):
         if self.center:
             learned.append(parameter(self.beta))
         function = LayerNorm(self.epsilon, self.scale, self.center, len(self.features))
-        if self.order is None:
+        if self.permutation is None:
             return function(x, *learned)
-        return ops.transpose(function(ops.transpose(x, self.order), *learned), self.back)
+        return ops.transpose(function(ops.transpose(x, self.permutation), *learned), self.back)

@@ -112,7 +112,14 @@ class RNN(Recurrent):
     def first_states(self, x: Tensor) -> list[Tensor]:
         """What the cell says, or zeros."""
         given = flat(first_state(self.cell, x.shape[0]))
-        return [state if isinstance(state, Tensor) else x.graph.tensor(state) for state in given]
+        return [state if isinstance(state, Tensor) else opened(x.graph, state) for state in given]
+
+
+def opened(graph: Graph, state: Any) -> Tensor:
+    """A state as a tensor; zeros, the usual ones, are made on the backend and need not travel there in every step."""
+    if isinstance(state, np.ndarray) and not state.any():
+        state = graph.backend.zeros(state.shape, graph.dtype)
+    return graph.tensor(state)
 
 
 def kept(live: Array, new: Tensor, old: Tensor) -> Tensor:

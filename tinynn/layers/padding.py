@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinynn.backends import Backend
 from tinynn.errors import unknown
 from tinynn.function import Function
 from tinynn.layers.base import Layer, shown
@@ -107,18 +108,18 @@ class Interpolate(Function):
     def forward(self, graph: Graph, x: Array) -> Array:
         R, S = weights(x.shape[1], self.size[0], x), weights(x.shape[2], self.size[1], x)
         self.saved = R, S
-        return both(R, S, x)
+        return both(graph.backend, R, S, x)
 
     def backward(self, graph: Graph, dy: Array) -> Array:
         R, S = self.saved
-        return both(R.T, S.T, dy)
+        return both(graph.backend, R.T, S.T, dy)
 
 
-def both(R: Array, S: Array, x: Array) -> Array:
+def both(backend: Backend, R: Array, S: Array, x: Array) -> Array:
     """R along the rows and S along the columns of images x (N, H, W, C)."""
     N, H, _, C = x.shape
-    wide = np.matmul(S, x).reshape(N, H, S.shape[0] * C)
-    y: Array = np.matmul(R, wide).reshape(N, R.shape[0], S.shape[0], C)
+    wide = backend.matmul(S, x).reshape(N, H, S.shape[0] * C)
+    y: Array = backend.matmul(R, wide).reshape(N, R.shape[0], S.shape[0], C)
     return y
 
 

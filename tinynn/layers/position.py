@@ -106,17 +106,18 @@ class SinePositionEncoding(Positions):
     ):
         super().__init__(name=name, trainable=trainable, input_shape=input_shape)
         self.max_wavelength = above(max_wavelength, 0, "max_wavelength", f"SinePositionEncoding '{self.label}'")
-        self.encoding = np.empty((0, 0))
-        """Of the longest sequence so far."""
+        self.encoding: Any = None
+        """(array type, dtype, F) it was made for, and the vectors of the longest sequence so far, on the backend."""
 
     def shape_for(self, input_shape: Shape) -> Shape:
         return Positions.build(self, input_shape)
 
     def forward(self, x: Tensor) -> Tensor:
         _, T, F = x.shape
-        if self.encoding.shape[0] < T or self.encoding.shape[1] != F:
-            self.encoding = sines(T, F, self.max_wavelength)
-        return ops.broadcast_to(x.graph.tensor(self.encoding[:T]), x.shape)
+        key = x.graph.array_type, x.graph.dtype, F
+        if self.encoding is None or self.encoding[0] != key or len(self.encoding[1]) < T:
+            self.encoding = key, x.graph.backend.asarray(sines(T, F, self.max_wavelength), x.graph.dtype)
+        return ops.broadcast_to(x.graph.tensor(self.encoding[1][:T]), x.shape)
 
 
 def sines(T: int, F: int, longest: float) -> np.ndarray:

@@ -169,7 +169,7 @@ def several_arrays(x: Any) -> bool:
 
 def readers(layer: Any, port: int = 0) -> Iterator[Layer]:
     """The layers that an input of a model goes straight into, also where that is a model inside."""
-    if hasattr(layer, "order"):  # the functional form
+    if hasattr(layer, "order") and hasattr(layer, "outputs"):  # the functional form
         for symbol in layer.order:
             for k, s in enumerate(symbol.inputs if symbol.layer is not None else ()):
                 if s is layer.inputs[port]:

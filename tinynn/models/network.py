@@ -14,6 +14,7 @@ from tinynn.layers.recurrent import Recurrent
 from tinynn.models import functional, fusion, ports
 from tinynn.models.compiled import Compiled
 from tinynn.models.summary import Row, table
+from tinynn.parameter import Parameter, Variable
 from tinynn.random import Stream
 
 
@@ -256,8 +257,9 @@ class Network(Layer):
     def backend(self) -> Backend:
         """The backend of this model. It can be set between two calls of ``fit``.
 
-        Weights, the optimizer's state and recurrent states move along, byte for byte. RuntimeError where another
-        model's optimizer holds some of the weights.
+        Weights, the optimizer's state and recurrent states move along, byte for byte. Models that share layers are set
+        one after the other; RuntimeError where another model's optimizer holds weights, which has to move first. After
+        a MemoryError everything is where it was.
         """
         return backends.get(self._backend)
 
@@ -265,28 +267,37 @@ class Network(Layer):
     def backend(self, backend: str | Backend | None) -> None:
         new, old = backends.get(backend), self.backend
         optimizer = None if self.compiled is None or not self.compiled.optimizer.built else self.compiled.optimizer
-        if new.array_type is not old.array_type:
-            self._require_own_homes(optimizer)
-            for variable in self.variables():
-                variable.carry(new)
-            for layer in self.all_layers():
-                if isinstance(layer, Recurrent):
-                    layer.carry(new)
-            if optimizer is not None:
-                optimizer.carry(new)
+        moving = [v for v in self.variables() if v.drawn and not isinstance(v.data, new.array_type)]
+        self._require_own_homes(moving, optimizer)
+        carried = None if optimizer is None or optimizer.backend.array_type is new.array_type else optimizer.kept()
+        try:
+            self._carry(moving, new, optimizer, carried)
+        except BaseException:
+            self._carry(moving, old, optimizer, carried)
+            raise
         self._backend = new
         for variable in self.variables():
             variable.backend = new
         if optimizer is not None:
             optimizer.backend = new
 
-    def _require_own_homes(self, optimizer: Any) -> None:
+    def _carry(self, variables: Iterable[Variable], backend: Backend, optimizer: Any, carried: Any) -> None:
+        """Weights, states of recurrent layers, and what the optimizer ``carried`` with it, if anything."""
+        for variable in variables:
+            variable.carry(backend)
+        for layer in self.all_layers():
+            if isinstance(layer, Recurrent):
+                layer.carry(backend)
+        if carried is not None:
+            optimizer.carry(backend, carried)
+
+    def _require_own_homes(self, variables: Iterable[Variable], optimizer: Any) -> None:
         """RuntimeError where weights lie in the buffer of an optimizer that is not this model's."""
-        for p in self.parameters():
-            if p.home is not None and (optimizer is None or p.home[0] is not optimizer.w):
+        for p in variables:
+            if isinstance(p, Parameter) and p.home is not None and (optimizer is None or p.home[0] is not optimizer.w):
                 raise RuntimeError(
                     f"'{self.label}' cannot move to another backend: {p.name} lies in the buffer of an optimizer that "
-                    "another model was compiled with. Set the backend of all models before the first is compiled"
+                    "another model was compiled with. Set the backend of that model first, then of this one"
                 )
 
     def graph(self, training: bool = False, gradients: bool = True, fuse: bool = False) -> Graph:

@@ -3,7 +3,8 @@
 On a device a step of a small network is bound by the host that asks for it, kernel by kernel. A recording (a CUDA
 graph) holds all of them: a step is then one launch. What changes from step to step must therefore lie on the device:
 the batch (copied into arrays that the recording reads), the step counter of the random numbers, the optimizer's state,
-and the sums of the meter.
+and the sums of the meter. Numbers of Python (a dropout's rate, the optimizer's momentum) are in a recording as they
+were when it was made: where a callback changes one, steps are recorded anew.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tinynn import schedules
+from tinynn.config import Configured
 from tinynn.errors import frames_inside
 from tinynn.layers.recurrent import Recurrent
 from tinynn.models.meter import Meter
@@ -20,6 +24,7 @@ from tinynn.tensor import Tensor
 from tinynn.typing import Array
 
 if TYPE_CHECKING:
+    from tinynn.graph import Graph
     from tinynn.models.model import Model
 
 Learn = Callable[[Any, Any, Any], tuple[Any, ...]]
@@ -28,21 +33,29 @@ WARM_UP = 2
 """Steps of each shape that run as they are: kernels are compiled, libraries set up, sums made."""
 MOST_SHAPES = 4
 """Recorded, each with the memory of a step."""
+PLAIN = (bool, int, float, str, np.generic, type(None))
+"""Settings that are compared by value; all others by what they are."""
 
 
 class Recorder:
     """Runs the steps of one training: the first ones of a shape kernel by kernel, the others as a recording."""
 
-    def __init__(self, model: Model, meter: Meter, learn: Learn):
+    def __init__(self, model: Model, meter: Meter, graph: Graph, learn: Learn):
         assert model.compiled is not None and model.backend.record is not None
-        self.model, self.meter, self.learn = model, meter, learn
+        self.model, self.meter, self.graph, self.learn = model, meter, graph, learn
         self.optimizer, self.record = model.compiled.optimizer, model.backend.record
         self.recordings: dict[Any, Recorded] = {}
         self.seen: dict[Any, int] = {}
+        self.numbers: dict[Any, list[float]] = {}
+        """Of each shape, what its last step in Python took."""
+        self.layers, self.variables = model.all_layers(), model.variables()
+        self.settings: list[Any] = []
+        """What ``settings_now`` was when a step last ran in Python."""
+        self.steps = 0
         self.meter_stays = True
-        """Whether a step leaves every metric the arrays and the numbers on the host that it had."""
+        """Whether a step leaves every metric the arrays, and what else it keeps, that it had."""
         self.off = False
-        for layer in model.all_layers():
+        for layer in self.layers:
             if isinstance(layer, Recurrent) and layer.stateful:
                 self.give_up(f"layer '{layer.label}' is stateful, its states are other arrays in every step")
                 break
@@ -61,17 +74,37 @@ class Recorder:
             self.meter.add(*self.learn(x, y, w))
             return
         arrays = flat((x, y, w))
-        key = self.schedule(), tuple((a.shape, a.dtype.char) for a in arrays)
+        key = tuple((a.shape, a.dtype.char) for a in arrays)
         recorded = self.recordings.get(key)
-        if recorded is None or not recorded.valid():
+        if recorded is not None and not recorded.valid():
+            recorded, self.meter_stays = None, False
+        if recorded is None:
             recorded = self.next(key, x, y, w)
+            self.settings = self.settings_now()
         if recorded is not None:
             recorded.replay(arrays)
 
-    def schedule(self) -> int:
-        """What a recording of the learning rate is good for: any constant, which lies on the device; one schedule."""
-        schedule = self.optimizer.schedule
-        return 0 if isinstance(schedule, schedules.Constant) else id(schedule)
+    def look(self) -> None:
+        """Callbacks have run: what was recorded with other settings is of no use."""
+        if not self.off and self.seen and not same(self.settings_now(), self.settings):
+            self.recordings.clear()
+            self.seen.clear()
+
+    def settings_now(self) -> list[Any]:
+        """Where weights lie, and what layers, losses, regularizers and the optimizer keep in Python: numbers, names.
+
+        A constant learning rate lies on the device; a schedule, or a rate with ``decay``, is computed in the step.
+        """
+        compiled, schedule = self.model.compiled, self.optimizer.schedule
+        assert compiled is not None
+        owners = [*self.layers, *compiled.outputs, self.optimizer]
+        owners += [part for owner in owners for part in vars(owner).values() if isinstance(part, Configured)]
+        owners += [parameter.regularizer for parameter in compiled.regularized]
+        if isinstance(schedule, schedules.Constant) and not self.optimizer.decay:
+            owners = [owner for owner in owners if owner is not schedule]
+        kept = [item for owner in owners if hasattr(owner, "__dict__") for item in vars(owner).items()]
+        plain = [value for name, value in kept if isinstance(value, PLAIN) and name != "shuffles"]  # fit counts these
+        return [compiled, *owners, *(v.data for v in self.variables if v.drawn), *plain]
 
     def next(self, key: Any, x: Any, y: Any, w: Any) -> Recorded | None:
         """A new recording of this step, or None: then the step is done."""
@@ -83,61 +116,97 @@ class Recorder:
                     f"{shapes_of(x)} runs kernel by kernel: pad to a few lengths, or take equal batches",
                     stacklevel=frames_inside(),
                 )
-        elif seen > WARM_UP:
-            try:
-                recorded = self.recordings[key] = Recorded(self, x, y, w)
-                return recorded
-            except Exception as error:  # nothing was executed: the step can still be done
-                self.give_up(str(error))
-        before = self.meter.fingerprint()
-        self.meter.add(*self.learn(x, y, w))
-        self.meter_stays = seen == 1 or self.meter.fingerprint() == before
+        elif seen > WARM_UP and (recorded := self.recorded(key, x, y, w)) is not None:
+            self.recordings[key] = recorded
+            return recorded
+        before, self.graph.numbers = self.meter.kept(), []
+        try:
+            self.meter.add(*self.learn(x, y, w))
+        finally:
+            self.numbers[key], self.graph.numbers = self.graph.numbers, None
+        if self.steps:  # the first one made the sums
+            self.meter_stays = self.meter_stays and self.meter.keeps(before)
+        self.steps += 1
         return None
+
+    def recorded(self, key: Any, x: Any, y: Any, w: Any) -> Recorded | None:
+        """This step as a recording, without the metrics where they do not let themselves be recorded; None, and off."""
+        while not self.off:
+            try:
+                return Recorded(self, x, y, w, self.numbers[key])
+            except Unmeasured:
+                self.meter_stays = False
+            except Exception as error:  # nothing was executed: the step can still be done
+                self.give_up(str(error) or type(error).__name__)
+        return None
+
+
+class Unmeasured(Exception):
+    """A metric did something that cannot be recorded."""
 
 
 class Recorded:
     """One recorded step, and the arrays that its batch is copied into."""
 
-    def __init__(self, recorder: Recorder, x: Any, y: Any, w: Any):
-        self.meter, self.stream = recorder.meter, recorder.model.stream
+    def __init__(self, recorder: Recorder, x: Any, y: Any, w: Any, numbers: list[float]):
+        """numbers: what the step before took from Python; RuntimeError where this one takes others."""
+        assert recorder.model.stream is not None
+        self.meter, self.stream, graph = recorder.meter, recorder.model.stream, recorder.graph
         self.whole = recorder.meter_stays
         """Whether the metrics are part of the recording."""
         x, y, w = (copied(value) for value in (x, y, w))
         self.inputs = flat((x, y, w))
-        self.fingerprint = self.meter.fingerprint()
-        assert self.stream is not None
+        self.kept = self.meter.kept()
+        self.stream.settle()
         step, count = self.stream.step.copy(), self.meter.count
 
         def function() -> None:
             self.results = recorder.learn(x, y, w)
+            check_numbers(numbers, graph.numbers or [])
             if self.whole:
-                self.meter.add(*self.results)
+                try:
+                    self.meter.add(*self.results)
+                except Exception as error:
+                    raise Unmeasured from error
 
+        graph.numbers = []
         try:
             self.launch = recorder.record(function)
         except BaseException:
-            graph = x.graph if isinstance(x, Tensor) else x[0].graph
             graph.reset()
             graph.updates = []
             raise
         finally:  # nothing was executed yet
+            graph.numbers = None
             self.stream.rewind(step)
             self.meter.count = count
 
     def valid(self) -> bool:
         """Whether the meter still adds to the arrays that it added to when this was recorded."""
-        return not self.whole or self.meter.fingerprint() == self.fingerprint
+        return not self.whole or self.meter.keeps(self.kept)
 
     def replay(self, arrays: list[Array]) -> None:
         """The step, on this batch."""
         for mine, given in zip(self.inputs, arrays, strict=True):
             mine[...] = given
+        self.stream.settle()
         self.launch()
-        self.stream.follow()  # type: ignore[union-attr]
+        self.stream.follow()
         if self.whole:
             self.meter.count += self.results[2]
-        else:
-            self.meter.add(*self.results)
+        else:  # with copies: a metric may keep them, and the next replay writes over its own
+            self.meter.add(*(copied(result) for result in self.results))
+
+
+def check_numbers(before: list[float], now: list[float]) -> None:
+    """RuntimeError where two steps take different numbers from Python: a replay would repeat those of one."""
+    if not same(before, now):
+        changed = [f"{a:g}, then {b:g}" for a, b in zip(before, now, strict=False) if a != b]
+        raise RuntimeError(
+            f"a step takes other numbers from Python each time ({changed[0] if changed else 'more or fewer'}): random "
+            "ones come from layers such as GaussianNoise, one that changes slowly can be set by a callback, as an "
+            "attribute of the layer"
+        )
 
 
 def flat(value: Any) -> list[Array]:
@@ -148,12 +217,21 @@ def flat(value: Any) -> list[Array]:
 
 
 def copied(value: Any) -> Any:
-    """The same tensors or arrays, with memory of their own."""
+    """The same tensors or arrays, with memory of their own; numbers as they are."""
     if isinstance(value, (list, tuple)):
         return [copied(one) for one in value]
     if isinstance(value, Tensor):
-        return Tensor(value.data.copy(), value.graph)
-    return None if value is None else value.copy()
+        copy = Tensor(value.data.copy(), value.graph)
+        copy.mask = copied(value.mask)
+        return copy
+    return value.copy() if hasattr(value, "copy") else value
+
+
+def same(a: list[Any], b: list[Any]) -> bool:
+    """Whether two lists hold the same objects; numbers and texts need only be equal."""
+    return len(a) == len(b) and all(
+        x is y or (isinstance(x, PLAIN) and isinstance(y, PLAIN) and x == y) for x, y in zip(a, b, strict=True)
+    )
 
 
 def shapes_of(x: Any) -> str:

@@ -78,6 +78,7 @@ def fit(model: Model, x: Any, y: Any, options: FitOptions) -> History:
             if model.stop_training:
                 break
     finally:
+        run.close()
         if progress is not None:
             progress.close()
     callbacks.call("on_train_end", logs)
@@ -137,7 +138,9 @@ class Run:
     meter:         the running means of this epoch
     """
 
-    def __init__(self, model: Model, feed: Feed, progress: Progress | None, callbacks: CallbackList):
+    def __init__(
+        self, model: Model, feed: Feed, progress: Progress | None, callbacks: CallbackList, record: bool = True
+    ):
         self.model, self.feed, self.progress, self.callbacks = model, feed, progress, callbacks
         self.graph = model.graph(training=True, fuse=True)
         self.graph.updates = []
@@ -145,9 +148,9 @@ class Run:
         self.number = self.batch = 0
         self.order_number: int | None = None
         self.meter = Meter(model)
-        jit = model.compiled.jit and model.backend.record is not None  # type: ignore[union-attr]
+        jit = record and model.compiled.jit and model.backend.record is not None  # type: ignore[union-attr]
         jit = jit and self.graph.check is None  # nobody can wait inside a recording
-        self.recorder = Recorder(model, self.meter, self.learn) if jit else None
+        self.recorder = Recorder(model, self.meter, self.graph, self.learn) if jit else None
 
     @quiet
     def epoch(self) -> Logs:
@@ -156,6 +159,8 @@ class Run:
             self.order_number = self.model.shuffles
             self.model.shuffles += self.feed.passes
             self.meter.reset() if self.recorder is None else self.meter.empty()
+        if self.recorder is not None:
+            self.recorder.look()
         feed = self.feed
         feed.begin(self.order_number, self.batch)
         try:
@@ -172,6 +177,7 @@ class Run:
         seen, begin = 0.0, self.batch
         start, first_step = host(self.optimizer.state).copy(), model.stream.step.copy()  # type: ignore[union-attr]
         before, after = callbacks.hooks("on_train_batch_begin"), callbacks.hooks("on_train_batch_end")
+        changeable = self.recorder is not None and (before or after or callbacks.hooks("on_not_finite"))
 
         def check() -> None:
             """Where the loss is read anyway: has any step been skipped for a gradient that was not finite?"""
@@ -195,6 +201,8 @@ class Run:
             batch = self.batch
             for hook in before:
                 hook(batch, {})
+            if changeable:
+                self.recorder.look()  # type: ignore[union-attr]
             self.step()
             self.batch = batch + 1
             if after or feed.once:  # what was read once is at hand only now
@@ -211,6 +219,10 @@ class Run:
         check()
         if progress is not None:
             progress.steps = self.batch if feed.steps is None else feed.steps
+
+    def close(self) -> None:
+        """Let go of what was recorded: its memory on the device shall not wait for the garbage collector."""
+        self.recorder = None  # which knows us
 
     def step(self) -> None:
         """One batch; MemoryError names the layer, and a batch size that would do."""
@@ -245,7 +257,8 @@ def train_on_batch(model: Model, x: Any, y: Any, sample_weight: Any, class_weigh
         data = with_class_weights(door.checked_arrays(model, x, y, sample_weight), class_weight)
         model._ready()
     require_parameters(model)
-    return Run(model, ArrayFeed(model, data, len(data)), None, CallbackList([], model, {})).epoch()
+    feed = ArrayFeed(model, data, len(data))
+    return Run(model, feed, None, CallbackList([], model, {}), record=False).epoch()  # one step is not worth it
 
 
 def require_parameters(model: Model) -> None:

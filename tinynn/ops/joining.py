@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,19 @@ if TYPE_CHECKING:
     from tinynn.tensor import Tensor
 
 
+MOST = 8
+"""Arrays joined at once: CuPy sends a table of the addresses of more, which a recorded step would not repeat."""
+
+
+def in_groups(join: Callable[..., Array], arrays: Sequence[Array], axis: int) -> Array:
+    """The arrays joined along the axis, not more than MOST at once."""
+    while len(arrays) > MOST:
+        arrays = [join(arrays[i : i + MOST], axis=axis) for i in range(0, len(arrays), MOST)]
+        join = np.concatenate
+    joined: Array = join(arrays, axis=axis)
+    return joined
+
+
 class Concatenate(Function):
     """y = the inputs one after the other along an axis; each takes its piece of the gradient."""
 
@@ -23,7 +36,7 @@ class Concatenate(Function):
 
     def forward(self, graph: Graph, *arrays: Array) -> Array:
         self.saved = [x.shape[self.axis] for x in arrays]
-        return np.concatenate(arrays, axis=self.axis)
+        return in_groups(np.concatenate, arrays, self.axis)
 
     def backward(self, graph: Graph, dy: Array) -> list[Array | None]:
         before = (slice(None),) * (self.axis % dy.ndim)
@@ -41,7 +54,7 @@ class Stack(Function):
         self.axis = axis
 
     def forward(self, graph: Graph, *arrays: Array) -> Array:
-        return np.stack(arrays, axis=self.axis)
+        return in_groups(np.stack, arrays, self.axis)
 
     def backward(self, graph: Graph, dy: Array) -> list[Array | None]:
         before = (slice(None),) * (self.axis % dy.ndim)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tinynn.activation import Activation
 from tinynn.function import Function
 from tinynn.ops.broadcasting import unbroadcast
@@ -34,7 +32,7 @@ class Matmul(Function):
             z = graph.backend.empty((x.shape[0], y.shape[1]), x.dtype)
             graph.backend.dense.forward(z, x, y, None, Activation.LINEAR)
             return z
-        return np.matmul(x, y)
+        return graph.backend.matmul(x, y)
 
     def backward(self, graph: Graph, dz: Array) -> Any:
         x, y = self.saved
@@ -47,9 +45,9 @@ class Matmul(Function):
         dz = dz.reshape(*dz.shape[: dz.ndim - (x.ndim > 1) - (y.ndim > 1)], rows.shape[-2], columns.shape[-1])
         dx = dy = None
         if self.needs(0):
-            dx = unbroadcast(np.matmul(dz, columns.swapaxes(-1, -2)), rows.shape).reshape(x.shape)
+            dx = unbroadcast(graph.backend.matmul(dz, columns.swapaxes(-1, -2)), rows.shape).reshape(x.shape)
         if self.needs(1):
-            dy = unbroadcast(np.matmul(rows.swapaxes(-1, -2), dz), columns.shape).reshape(y.shape)
+            dy = unbroadcast(graph.backend.matmul(rows.swapaxes(-1, -2), dz), columns.shape).reshape(y.shape)
         return dx, dy
 
 

@@ -155,24 +155,35 @@ class Optimizer(Configured):
         homes = (p.backend for p in parameters if p.backend is not None)
         self.backend = backends.get(next(homes, None) if backend is None else backend)
         self.parameters = parameters
-        self._lay_out()
+        try:
+            self._lay_out()
+        except MemoryError as error:
+            size = sum(p.size for p in parameters)
+            arrays = f"weights, gradients and {len(self.slots)} slots" if self.slots else "weights and gradients"
+            raise MemoryError(
+                f"{type(self).__name__} finds no room for {arrays} of {size:,} numbers: {error}"
+            ) from error
         self.state = self.backend.zeros((len(State),), "float64")
         self.state[State.FIRST_SKIPPED] = -1
         self.state[State.PRODUCT] = 1
         self._set_constant_rate()
 
-    def carry(self, backend: Backend) -> None:
+    def kept(self) -> tuple[Any, ...]:
+        """On the host, what ``carry`` takes to another backend."""
+        to_numpy = self.backend.to_numpy
+        arrays = [[np.array(to_numpy(array)) for array in views] for views in (self.gradients, *self._slot_views())]
+        return np.array(to_numpy(self.state)), arrays, [p.grad is not None for p in self.parameters], self._seen, self.w
+
+    def carry(self, backend: Backend, kept: tuple[Any, ...]) -> None:
         """Go on on another backend, where the parameters already are: state, slots and gradients byte for byte."""
-        old = self.backend
-        state = np.array(old.to_numpy(self.state))
-        kept = [[np.array(old.to_numpy(array)) for array in arrays] for arrays in (self.gradients, *self._slot_views())]
-        reached = [p.grad is not None for p in self.parameters]
+        state, arrays, reached, seen, home = kept
         for p in self.parameters:
-            p.home = None
-        self.backend, seen = backend, self._seen
+            if p.home is not None and (p.home[0] is home or p.home[0] is self.w):
+                p.home = None
+        self.backend = backend
         self._lay_out()
         self._seen = seen
-        for mine, values in zip((self.gradients, *self._slot_views()), kept, strict=True):
+        for mine, values in zip((self.gradients, *self._slot_views()), arrays, strict=True):
             for array, value in zip(mine, values, strict=True):
                 array[...] = backend.asarray(value, self.dtype)
         for p, was in zip(self.parameters, reached, strict=True):
@@ -198,6 +209,8 @@ class Optimizer(Configured):
         clips = self.clipvalue is not None or self.clipnorm is not None
         self.clipped = self._flat(self.total) if clips else self.g
         self.slot_arrays = [self._flat(self.total, self.slot_start) for _ in self.slots]
+        for p in self.parameters:
+            p.data  # noqa: B018  (drawn now: where memory ends, nobody has moved yet)
         self.gradients: list[Array] = []
         """Of each parameter, a view of ``g``."""
         for i, p in enumerate(self.parameters):

@@ -2,10 +2,10 @@
 
 q (N, T, A, D), k (N, S, A, D), v (N, S, A, E), y (N, T, A, E), p (N, A, T, S).
 
-The products are cuBLAS's, batched over N and A. CuPy gives it only C-contiguous batches of matrices, none transposed,
-and copies whatever is laid out otherwise. So each array is laid out once by a kernel of ours, as rows (N, A, T, D) or
-as columns (N, A, D, T), and each product is written so that the largest array, p, is never turned: dv' = dy' (keep p)
-and dk' = q' ds are the products, and dv and dk are turned on their way out.
+The products are cuBLAS's, batched over N and A: of whole matrices, one after the other (blas.py). So each array is laid
+out once by a kernel of ours, as rows (N, A, T, D) or as columns (N, A, D, T), and each product is written so that the
+largest array, p, is never turned: dv' = dy' (keep p) and dk' = q' ds are the products, and dv and dk are turned on
+their way out.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import math
 from typing import Any
 
 from tinynn.backends.gpu import cuda
+from tinynn.backends.gpu.blas import matmul
 from tinynn.backends.gpu.cuda import Source, ceil_div, contiguous
 from tinynn.typing import Array
 
@@ -44,7 +45,7 @@ def forward(
     q, k, v = map(contiguous, (q, k, v))
     q_rows, k_columns, v_rows = scratch(p, N, A, T, D), scratch(p, N, A, D, S), scratch(p, N, A, S, E)
     lay_out((q, q_rows, None), (k, None, k_columns), (v, v_rows, None))
-    cuda.cupy.matmul(q_rows, k_columns, out=p)
+    matmul(q_rows, k_columns, out=p)
     kept = p if keep is None else scratch(p, *p.shape)
     mask = None if mask is None else contiguous(mask)
     steps = (0, 0, 0, 0) if mask is None else steps_of(mask.shape)
@@ -119,7 +120,7 @@ def scratch(like: Array, *shape: int) -> Array:
 
 def product(a: Array, b: Array) -> Array:
     """a b, for all N and A"""
-    return cuda.cupy.matmul(a, b, out=scratch(a, *a.shape[:3], b.shape[3]))
+    return matmul(a, b, out=scratch(a, *a.shape[:3], b.shape[3]))
 
 
 def lay_out(*jobs: Job) -> None:

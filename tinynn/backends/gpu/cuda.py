@@ -8,6 +8,8 @@ finds, and cached on disk by CuPy; nothing is compiled that nobody uses.
 from __future__ import annotations
 
 import math
+import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -102,7 +104,7 @@ def contiguous(x: Array) -> Array:
 
 
 def lies_whole(x: Array) -> bool:
-    """Whether an array is contiguous. CuPy's ``flags`` makes an object, which takes longer than the rest of a launch."""
+    """Whether an array is contiguous. CuPy's ``flags`` makes an object, which takes longer than a launch's rest."""
     return bool(x._c_contiguous if hasattr(x, "_c_contiguous") else x.flags.c_contiguous)
 
 
@@ -121,19 +123,26 @@ def size_of(shape: Any) -> int:
 
 # -- arrays in and out -----------------------------------------------------------------------------------------------
 
-recording = False
-"""Whether a step is being recorded: nothing may come from the host then, since a replay would not bring it again."""
+recording: int | None = None
+"""The thread that records a step: nothing may come from the host in it, since a replay would not bring it again."""
+ONE_AT_A_TIME = threading.Lock()
+"""Held by that thread."""
 
 
 def asarray(value: Any, dtype: Any) -> Any:
     """An array on the card; a CuPy array of the right dtype is not copied."""
     if isinstance(value, cupy.ndarray):
         return value.astype(dtype, copy=False)
-    if recording:
+    if isinstance(value, (bool, int, float)):  # a kernel's argument: nothing is copied
+        array = cupy.empty((), dtype)
+        array.fill(value)
+        return array
+    if recording == threading.get_ident():
         shape = getattr(value, "shape", None)
         raise RuntimeError(
-            f"a step that takes {'an array of shape ' + str(shape) if shape else 'numbers'} from the host cannot be "
-            "recorded: keep it in a Buffer of the layer (add_weight(trainable=False)), or in a tensor made before"
+            f"a step that takes {'an array of shape ' + str(tuple(shape)) if shape else 'numbers'} from the host "
+            "cannot be recorded: keep it in a Buffer of the layer (add_weight(trainable=False)), or in a tensor made "
+            "before"
         )
     return cupy.asarray(numbers(value, dtype))
 
@@ -153,7 +162,8 @@ class Staging:
 
     Two sets of arrays take turns. Each array has a twin in page-locked host memory, from which the card copies by
     itself. Two waits keep them apart: the host writes into a twin when the copy from it is done (two batches ago), and
-    the card copies into an array when the step that read it is done.
+    the card copies into an array when the step that read it is done. An array that somebody still refers to (a metric
+    that keeps the targets) is left as it is, and another one takes its place.
     """
 
     def __init__(self) -> None:
@@ -172,14 +182,21 @@ class Staging:
     def put(self, place: int, shape: Any, dtype: Any, fill: Callable[[np.ndarray], None]) -> Any:
         twins = self.sets[self.now]
         twin = twins.get(place)
-        if twin is None or twin.array.shape != shape or twin.array.dtype != dtype:
+        if twin is None or twin.array.shape != shape or twin.array.dtype != dtype or twin.held():
             twin = twins[place] = Twin(shape, np.dtype(dtype), self.stream)
+            self.after_everything()
         fill(twin.host)
         if twin.host.nbytes:
             twin.array.data.copy_from_host_async(twin.host.ctypes.data, twin.host.nbytes, self.stream)
         self.copied[self.now].record(self.stream)
         cupy.cuda.get_current_stream().wait_event(self.copied[self.now])
         return twin.array
+
+    def after_everything(self) -> None:
+        """The pool may have given memory that was freed while steps that read it are still to come: wait for them."""
+        asked = cupy.cuda.Event(disable_timing=True)
+        asked.record(cupy.cuda.get_current_stream())
+        self.stream.wait_event(asked)
 
 
 class Twin:
@@ -191,6 +208,15 @@ class Twin:
             self.array = cupy.empty(shape, dtype)
         self.memory = cupy.cuda.alloc_pinned_memory(max(self.array.nbytes, 1))
         self.host = np.frombuffer(self.memory, dtype, self.array.size).reshape(shape)
+        self.alone = self.references()
+
+    def references(self) -> tuple[int, ...]:
+        """How many know the array, and the memory that it shares with its views."""
+        return tuple(map(sys.getrefcount, (self.array, self.array.data, self.array.data.mem)))
+
+    def held(self) -> bool:
+        """Whether anybody else knows the array or a view of it."""
+        return self.references() != self.alone
 
 
 # -- recorded steps --------------------------------------------------------------------------------------------------
@@ -203,27 +229,41 @@ def record(function: Callable[[], None]) -> Callable[[], None]:
     again by every replay. Raises what the function raises, and RuntimeError for what a graph cannot hold.
     """
     global recording
-    pool, stream = cupy.cuda.MemoryPool(), cupy.cuda.Stream()
-    with cupy.cuda.using_allocator(pool.malloc), stream:
-        stream.begin_capture()
-        recording = True
+    chunks: list[Any] = []
+
+    def allocate(size: int) -> Any:
+        """For the pool, which frees what seems unused where the card is full: recorded kernels still need it."""
+        chunks.append(cupy.cuda.Memory(size))
+        return cupy.cuda.MemoryPointer(chunks[-1], 0)
+
+    pool, stream = cupy.cuda.MemoryPool(allocate), capture_stream()
+    with ONE_AT_A_TIME, cupy.cuda.using_allocator(pool.malloc), stream:
         try:
+            stream.begin_capture()
+            recording = threading.get_ident()
             function()
+            graph = stream.end_capture()
         except BaseException:
             with suppress(Exception):  # a capture that was broken off has no graph
                 stream.end_capture()
             raise
         finally:
-            recording = False
-        graph = stream.end_capture()
-    return Recording(graph, pool)
+            recording = None
+    return Recording(graph, pool, chunks)
+
+
+@cache
+def capture_stream() -> Any:
+    """Where steps are recorded. One for all, since cuBLAS remembers it; non-blocking, or whatever CUDA or CuPy does on
+    the default stream meanwhile would break the recording off."""
+    return cupy.cuda.Stream(non_blocking=True)
 
 
 class Recording:
     """A CUDA graph, and the memory that it works in."""
 
-    def __init__(self, graph: Any, pool: Any):
-        self.graph, self.pool = graph, pool
+    def __init__(self, graph: Any, pool: Any, chunks: list[Any]):
+        self.graph, self.pool, self.chunks = graph, pool, chunks
 
     def __call__(self) -> None:
         self.graph.launch()
@@ -239,6 +279,7 @@ def load() -> Any:
     require_card(found)
     cupy = found
     module.cache_clear()
+    capture_stream.cache_clear()
     return found
 
 

@@ -1,15 +1,7 @@
 """Dense: y = activation(x W + b), x (N, I), W (I, O), b (O,), y (N, O).
 
-Products are cuBLAS's, through ``cupy.matmul(a, b, out=c)``. What we rely on (CuPy 13 and 14, _routines_linalg.pyx):
-
-- c is written in place if it is C-contiguous, of the products' dtype, and shares no memory with a or b; else there is a
-  temporary. Ours always is.
-- Of a and b, C-contiguous ones and their transposes are passed on as they are, with cuBLAS's flag; others are copied.
-- float32 is computed in float32 (CUBLAS_COMPUTE_32F), float64 in float64. Only a user's own CUPY_TF32=1 rounds the
-  factors to TF32.
-- A product over nothing is filled with zeros, and one of a single number is a sum (two kernels).
-
-Few rows or columns, down to one, are cuBLAS's too: it has matrix-vector kernels for these.
+Products are cuBLAS's (blas.py), exact in float32 and float64. Few rows or columns, down to one, are its too: it has
+matrix-vector kernels for these.
 """
 
 from __future__ import annotations
@@ -18,6 +10,7 @@ from tinynn.activation import Activation
 from tinynn.backends.gpu import activation as activations
 from tinynn.backends.gpu import cuda
 from tinynn.backends.gpu.activation import NUMBER, alpha_of
+from tinynn.backends.gpu.blas import matmul
 from tinynn.backends.gpu.cuda import MOST_BLOCKS, THREADS, Source, ceil_div, contiguous, power_of_two
 from tinynn.typing import Array
 
@@ -31,7 +24,7 @@ MOST_BLOCKS_OF_SUMS, MOST_PARTS = 2048, 512
 
 def forward(y: Array, x: Array, W: Array, b: Array | None, activation: Activation) -> None:
     """y = activation(x W + b): the product, then bias and activation in place, in one kernel"""
-    cuda.cupy.matmul(x, W, out=y)
+    matmul(x, W, out=y)
     if y.size and not (b is None and activation is LINEAR):
         b = None if b is None else contiguous(b)
         blocks = min(ceil_div(y.size, 4 * THREADS), MOST_BLOCKS)
@@ -56,9 +49,9 @@ def backward(
     else:
         activations.backward(dz, dz, None, y, activation)
     if dx is not None:
-        cuda.cupy.matmul(dz, W.T, out=dx)
+        matmul(dz, W.T, out=dx)
     if dW is not None:
-        cuda.cupy.matmul(x.T, dz, out=dW)
+        matmul(x.T, dz, out=dW)
 
 
 def bias_backward(db: Array, dy: Array, y: Array, activation: Activation) -> None:

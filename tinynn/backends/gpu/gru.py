@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from tinynn.activation import Activation
 from tinynn.backends.gpu import cuda
+from tinynn.backends.gpu.blas import matmul
 from tinynn.backends.gpu.cuda import contiguous
 from tinynn.backends.gpu.recurrent import (
     DEEP,
@@ -138,9 +139,9 @@ def backward(
     if dU is not None:
         state = states_into_U(h, h0, keep, backwards, SOURCE)
         if du is not None:
-            cuda.cupy.matmul(state.T, flat(du), out=dU)
+            matmul(state.T, flat(du), out=dU)
         else:
-            dU[:, : 2 * H] = cuda.cupy.matmul(state.T, flat(gates)[:, : 2 * H])
-            dU[:, 2 * H :] = cuda.cupy.matmul(flat(inner).T, flat(gates)[:, 2 * H :])
+            matmul(state.T, flat(gates)[:, : 2 * H], out=dU[:, : 2 * H])
+            matmul(flat(inner).T, flat(gates)[:, 2 * H :], out=dU[:, 2 * H :])
     if dbu is not None and du is not None:
         column_sums(dbu, flat(du), SOURCE)

@@ -13,6 +13,7 @@ import numpy as np
 from tinynn.activation import Activation
 from tinynn.backends.gpu import activation as activations
 from tinynn.backends.gpu import cuda
+from tinynn.backends.gpu.blas import matmul
 from tinynn.backends.gpu.conv2d_direct import Numbers, geometry
 from tinynn.backends.gpu.cuda import Source
 from tinynn.typing import Array
@@ -30,7 +31,7 @@ def forward(y: Array, x: Array, W: Array, b: Array | None, window: Window, group
         columns = im2col(x[images], y[images], W, groups, sizes)
         for g in range(groups):
             part = slice(g * o, (g + 1) * o)
-            product = cuda.cupy.matmul(columns[g], matrix(W, part))
+            product = matmul(columns[g], matrix(W, part))
             y[images][..., part] = product.reshape(*y[images].shape[:3], o)
     if b is not None:
         np.add(y, b, out=y)
@@ -48,9 +49,9 @@ def backward(dx: Array | None, dW: Array | None, dz: Array, x: Array, W: Array, 
             part = slice(g * o, (g + 1) * o)
             rows = cuda.contiguous(dz[images][..., part]).reshape(-1, o)
             if dW is not None:
-                dW[..., part] += cuda.cupy.matmul(columns[g].T, rows).reshape(*dW.shape[:3], o)
+                dW[..., part] += matmul(columns[g].T, rows).reshape(*dW.shape[:3], o)
             if dx is not None:
-                columns[g] = cuda.cupy.matmul(rows, matrix(W, part).T)
+                columns[g] = matmul(rows, matrix(W, part).T)
         if dx is not None:
             SOURCE.each("col2im", dx[images].size, dx[images], columns, *sizes)
 

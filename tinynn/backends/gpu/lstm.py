@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from tinynn.activation import Activation
 from tinynn.backends.gpu import cuda
+from tinynn.backends.gpu.blas import matmul
 from tinynn.backends.gpu.cuda import contiguous
 from tinynn.backends.gpu.recurrent import (
     DEEP,
@@ -110,7 +111,7 @@ def backward(
         step(t)
     input_gradients(dx, dW, db, gates, x, W, mask, SOURCE)
     if dU is not None:
-        cuda.cupy.matmul(states_into_U(h, h0, r, backwards, SOURCE).T, flat(gates), out=dU)
+        matmul(states_into_U(h, h0, r, backwards, SOURCE).T, flat(gates), out=dU)
 
 
 def cell(h: Array, c: Array, gates: Array, c0: Array | None, kind: Activation, gate: Activation) -> None:

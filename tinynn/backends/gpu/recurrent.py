@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from tinynn.activation import Activation
 from tinynn.backends.gpu import cuda
 from tinynn.backends.gpu.activation import NUMBER, alpha_of
+from tinynn.backends.gpu.blas import matmul
 from tinynn.backends.gpu.cuda import Source, argument, ceil_div, contiguous
 from tinynn.typing import Array
 
@@ -92,7 +93,7 @@ def numbers(*kinds: Activation) -> list[Any]:
 
 def projected(z: Array, x: Array, W: Array) -> None:
     """z = x W of all steps; the bias is added where the gates are made."""
-    cuda.cupy.matmul(flat(contiguous(x)), contiguous(W), out=flat(z))
+    matmul(flat(contiguous(x)), contiguous(W), out=flat(z))
 
 
 def first_states(h: Array, h0: Array | None, r: Array | None) -> tuple[Array, Array | None]:
@@ -117,10 +118,10 @@ def input_gradients(
     """dx = dz W', dW = x' dz, db = sum dz, over all steps; dz (N, T, G). x counts where the mask says so."""
     rows = flat(dz)
     if dx is not None:
-        cuda.cupy.matmul(rows, contiguous(W).T, out=flat(dx))
+        matmul(rows, contiguous(W).T, out=flat(dx))
     if dW is not None:
         x = contiguous(x) if mask is None else cuda.cupy.where(mask[:, :, None], x, 0)  # there may be NaN
-        cuda.cupy.matmul(flat(x).T, rows, out=dW)
+        matmul(flat(x).T, rows, out=dW)
     if db is not None:
         column_sums(db, rows, s)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from tinynn.activation import Activation
 from tinynn.backends.gpu import cuda
+from tinynn.backends.gpu.blas import matmul
 from tinynn.backends.gpu.cuda import contiguous
 from tinynn.backends.gpu.recurrent import (
     PLAIN,
@@ -90,4 +91,4 @@ def backward(
         step(t)
     input_gradients(dx, dW, db, dz, x, W, mask, SOURCE)
     if dU is not None:
-        cuda.cupy.matmul(states_into_U(h, h0, r, backwards, SOURCE).T, flat(dz), out=dU)
+        matmul(states_into_U(h, h0, r, backwards, SOURCE).T, flat(dz), out=dU)
