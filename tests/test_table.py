@@ -175,7 +175,7 @@ def backwards(x: np.ndarray) -> np.ndarray:
 def on_device(backend: Backend, layout: Callable[[np.ndarray], np.ndarray]) -> Callable[[Any], Any]:
     """The layout for arrays of a backend."""
     if backend.array_type is DeviceArray:
-        return lambda x: DeviceArray(layout(x._host))
+        return lambda x: DeviceArray(np.asarray(layout(x._host)))
     return layout if backend.array_type is np.ndarray else lambda x: x
 
 

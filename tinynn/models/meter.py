@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinynn.backends import host
-from tinynn.config import Configured, constructor_arguments
-from tinynn.metrics import Metric
+from tinynn.config import constructor_arguments
 from tinynn.models.batches import WEIGHT_DTYPE
 from tinynn.models.callbacks import Logs
 from tinynn.tensor import Tensor
@@ -51,13 +50,16 @@ class Meter:
         self.parts[...] = 0
         self.count = 0
 
-    def kept(self) -> list[Any]:
-        """Which arrays the metrics add to, and what else they keep."""
-        return [frozen(metric) for metric in self.metrics]
+    def recordable(self) -> bool:
+        """Whether every metric is one of ours: an update of these adds to the arrays they have, and does no more."""
+        return all(type(metric).__module__.startswith("tinynn.") for metric in self.metrics)
 
-    def keeps(self, before: list[Any]) -> bool:
-        """Whether that is what it was, with the same arrays in the same places."""
-        return all(map(alike, self.kept(), before))
+    def sums(self) -> list[Array]:
+        """The arrays that metrics add to."""
+        return [
+            value for metric in self.metrics for value in vars(metric).values()
+            if isinstance(value, self.backend.array_type)
+        ]  # fmt: skip
 
     def add(
         self, loss: Array, parts: list[Array] | None, rows: int, y: Any, prediction: Tensor | list[Tensor], weights: Any
@@ -123,24 +125,3 @@ class Meter:
             for name, array in arrays.items():
                 if name.startswith(f"{i}/"):
                     setattr(metric, name.removeprefix(f"{i}/"), self.backend.asarray(array, array.dtype))
-
-
-def frozen(value: Any) -> Any:
-    """The value as it is now: what lists, dicts and metrics inside it hold, in tuples, which nobody adds to."""
-    if isinstance(value, Metric):
-        value = vars(value)
-    if isinstance(value, dict):
-        return tuple((key, frozen(part)) for key, part in value.items())
-    return tuple(map(frozen, value)) if isinstance(value, (list, tuple)) else value
-
-
-def alike(a: Any, b: Any) -> bool:
-    """Whether two frozen values have equal numbers and texts, and the very same arrays, in equal places.
-
-    False for other objects, such as sets: nobody knows what has changed in them.
-    """
-    if isinstance(a, tuple) and isinstance(b, tuple):
-        return len(a) == len(b) and all(map(alike, a, b))
-    if isinstance(a, (int, float, str)):
-        return a is b or (type(a) is type(b) and bool(a == b))
-    return a is b and (a is None or hasattr(a, "dtype") or callable(a) or isinstance(a, Configured))

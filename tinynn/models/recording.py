@@ -51,9 +51,8 @@ class Recorder:
         self.layers, self.variables = model.all_layers(), model.variables()
         self.settings: list[Any] = []
         """What ``settings_now`` was when a step last ran in Python."""
-        self.steps = 0
-        self.meter_stays = True
-        """Whether a step leaves every metric the arrays, and what else it keeps, that it had."""
+        self.whole = meter.recordable()
+        """Whether recordings hold the metrics too; else they are measured beside them."""
         self.off = False
         for layer in self.layers:
             if isinstance(layer, Recurrent) and layer.stateful:
@@ -77,7 +76,9 @@ class Recorder:
         key = tuple((a.shape, a.dtype.char) for a in arrays)
         recorded = self.recordings.get(key)
         if recorded is not None and not recorded.valid():
-            recorded, self.meter_stays = None, False
+            recorded = None
+            del self.recordings[key]
+            self.seen[key] = WARM_UP - 1  # the next step makes the metrics' arrays, the one after it is recorded
         if recorded is None:
             recorded = self.next(key, x, y, w)
             self.settings = self.settings_now()
@@ -119,14 +120,11 @@ class Recorder:
         elif seen > WARM_UP and (recorded := self.recorded(key, x, y, w)) is not None:
             self.recordings[key] = recorded
             return recorded
-        before, self.graph.numbers = self.meter.kept(), []
+        self.graph.numbers = []
         try:
             self.meter.add(*self.learn(x, y, w))
         finally:
             self.numbers[key], self.graph.numbers = self.graph.numbers, None
-        if self.steps:  # the first one made the sums
-            self.meter_stays = self.meter_stays and self.meter.keeps(before)
-        self.steps += 1
         return None
 
     def recorded(self, key: Any, x: Any, y: Any, w: Any) -> Recorded | None:
@@ -135,7 +133,7 @@ class Recorder:
             try:
                 return Recorded(self, x, y, w, self.numbers[key])
             except Unmeasured:
-                self.meter_stays = False
+                self.whole = False
             except Exception as error:  # nothing was executed: the step can still be done
                 self.give_up(str(error) or type(error).__name__)
         return None
@@ -152,11 +150,10 @@ class Recorded:
         """numbers: what the step before took from Python; RuntimeError where this one takes others."""
         assert recorder.model.stream is not None
         self.meter, self.stream, graph = recorder.meter, recorder.model.stream, recorder.graph
-        self.whole = recorder.meter_stays
-        """Whether the metrics are part of the recording."""
+        self.whole = recorder.whole
         x, y, w = (copied(value) for value in (x, y, w))
         self.inputs = flat((x, y, w))
-        self.kept = self.meter.kept()
+        self.sums = self.meter.sums()
         self.stream.settle()
         step, count = self.stream.step.copy(), self.meter.count
 
@@ -183,7 +180,7 @@ class Recorded:
 
     def valid(self) -> bool:
         """Whether the meter still adds to the arrays that it added to when this was recorded."""
-        return not self.whole or self.meter.keeps(self.kept)
+        return not self.whole or same(self.meter.sums(), self.sums)
 
     def replay(self, arrays: list[Array]) -> None:
         """The step, on this batch."""
