@@ -349,13 +349,59 @@ def test_a_loss_of_ones_own_may_begin_with_the_targets() -> None:
     np.testing.assert_allclose(run(GPU, True), run("cpu", False), rtol=1e-4)
 
 
-def test_one_batch_at_a_time_is_not_recorded() -> None:
+def test_what_stands_against_recording_is_said_once() -> None:
     model = Sequential([nn.Input(batch_shape=(4, 5, 4)), L.LSTM(3, stateful=True)], backend=GPU)
     model.compile("sgd", "mse", jit=True)
+    with pytest.warns(UserWarning, match="stateful"):
+        model.train_on_batch(STEPS[:4], np.ones((4, 3)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for _ in range(4):
             model.train_on_batch(STEPS[:4], np.ones((4, 3)))
+
+
+def in_turn(backend: Any, jit: bool) -> list[Any]:
+    """The loop of a GAN: a discriminator that learns by itself, and frozen inside a second model."""
+    nn.set_seed(5)
+    rng = np.random.default_rng(0)
+    generator = Sequential([nn.Input((3,)), L.Dense(6, activation="tanh"), L.Dense(4)], backend=backend)
+    discriminator = Sequential([nn.Input((4,)), L.Dense(6, "relu"), L.Dropout(0.3), L.Dense(1)], backend=backend)
+    loss = nn.losses.BinaryCrossentropy(from_logits=True)
+    discriminator.compile(nn.optim.Adam(0.01), loss, metrics=["mae"], jit=jit)
+    discriminator.trainable = False
+    whole = Sequential([generator, discriminator], backend=backend)
+    whole.compile(nn.optim.Adam(0.02), loss, jit=jit)
+    logs: list[Any] = []
+    for step in range(8):
+        noise, real = rng.standard_normal((5, 3)), rng.standard_normal((5, 4))
+        x = np.concatenate([real, generator.predict(noise)])
+        logs.append(discriminator.train_on_batch(x, np.repeat([1.0, 0.0], 5)[:, None]))
+        logs.append(whole.train_on_batch(noise, np.ones((5, 1))))
+        if step == 5:
+            discriminator.optimizer.learning_rate = 0.005
+    return [*logs, *(np.array(host(v.data)).tolist() for m in (generator, discriminator) for v in m.variables())]
+
+
+def test_one_batch_at_a_time_is_recorded_too() -> None:
+    before = CapturedGraph.launches
+    assert in_turn(GPU, True) == in_turn(GPU, False)
+    if EMULATED:
+        assert CapturedGraph.launches - before == 2 * (8 - 2)
+    np.testing.assert_allclose(in_turn(GPU, True)[15], in_turn("cpu", False)[15], rtol=1e-4)
+
+
+def test_one_batch_at_a_time_goes_on_after_an_error_and_a_move() -> None:
+    model = network(GPU, jit=True)
+    for _ in range(4):
+        model.train_on_batch(X[:8], Y[:8])
+    with pytest.raises(ValueError, match="rows"):
+        model.train_on_batch(X[:8], Y[:7])
+    model.train_on_batch(X[:5], Y[:5])
+    model.backend = "cpu"
+    model.train_on_batch(X[:8], Y[:8])
+    model.backend = GPU
+    model.fit(X, Y, verbose=0)
+    model.train_on_batch(X[:8], Y[:8])
 
 
 @only_emulated

@@ -51,7 +51,7 @@ def versions() -> Section:
     try:
         metadata.version("tinynn-np")
     except metadata.PackageNotFoundError:
-        section["tinynn"] = lambda: f"not installed, used from {Path(__file__).parent}"
+        section["tinynn"] = lambda: f"not installed, used from {Path(__file__).parent.parent}"
     section |= {name: lambda name=name: installed(name) for name in (*NEEDED, *OPTIONAL)}
     return section
 

@@ -137,6 +137,11 @@ class ArrayFeed(Feed):
         self.order: np.ndarray | None = None
         self.next = 0
 
+    def renew(self, data: Arrays) -> None:
+        """Other data, as one batch."""
+        self.hold(data)
+        self.rows = self.total = self.batch_size = self.size = len(data)
+
     def begin(self, number: int, first: int = 0) -> None:
         self.order, self.next = None, first
         if self.shuffle:

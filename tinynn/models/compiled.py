@@ -62,6 +62,8 @@ class Compiled:
         self.frozen: frozenset[int] = frozenset()
         """Ids of the layers and parameters that are not trained: ``trainable`` as ``compile`` found it."""
         self.ready = False
+        self.batch_run: Any = None
+        """What train_on_batch ran with last, and goes on with: recorded steps among it."""
         for name in flat([plain, weighted]):
             # An unknown name is refused here, also while the model's shapes are not known.
             metrics_module.get(name, next(iter(flat([self.loss])), None), (1,))

@@ -57,6 +57,7 @@ def fit(model: Model, x: Any, y: Any, options: FitOptions) -> History:
     callbacks = CallbackList([*options.callbacks, history], model, params)
     model.history, model.stop_training = history, False
     progress = Progress(int(verbose), epochs, feed.steps) if verbose else None
+    model.compiled.batch_run = None  # type: ignore[union-attr]  # whose memory this run may need
     run = Run(model, feed, progress, callbacks)
     run.number = initial_epoch
     callbacks.call("on_train_begin", {})
@@ -138,9 +139,7 @@ class Run:
     meter:         the running means of this epoch
     """
 
-    def __init__(
-        self, model: Model, feed: Feed, progress: Progress | None, callbacks: CallbackList, record: bool = True
-    ):
+    def __init__(self, model: Model, feed: Feed, progress: Progress | None, callbacks: CallbackList):
         self.model, self.feed, self.progress, self.callbacks = model, feed, progress, callbacks
         self.graph = model.graph(training=True, fuse=True)
         self.graph.updates = []
@@ -148,7 +147,7 @@ class Run:
         self.number = self.batch = 0
         self.order_number: int | None = None
         self.meter = Meter(model)
-        jit = record and model.compiled.jit and model.backend.record is not None  # type: ignore[union-attr]
+        jit = model.compiled.jit and model.backend.record is not None  # type: ignore[union-attr]
         jit = jit and self.graph.check is None  # nobody can wait inside a recording
         self.recorder = Recorder(model, self.meter, self.graph, self.learn) if jit else None
 
@@ -255,10 +254,17 @@ def train_on_batch(model: Model, x: Any, y: Any, sample_weight: Any, class_weigh
     model.require_compiled("train_on_batch")
     with door.undo_build_on_error(model):
         data = with_class_weights(door.checked_arrays(model, x, y, sample_weight), class_weight)
-        model._ready()
+        compiled = model._ready()
     require_parameters(model)
-    feed = ArrayFeed(model, data, len(data))
-    return Run(model, feed, None, CallbackList([], model, {}), record=False).epoch()  # one step is not worth it
+    run, compiled.batch_run = compiled.batch_run, None  # an error ends it
+    if run is None or run.graph.backend is not model.backend:
+        run = Run(model, ArrayFeed(model, data, len(data)), None, CallbackList([], model, {}))
+    else:
+        run.feed.renew(data)
+    logs: Logs = run.epoch()
+    run.feed.data = None  # the caller's
+    compiled.batch_run = run
+    return logs
 
 
 def require_parameters(model: Model) -> None:
