@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -22,9 +23,16 @@ from benchmarks.harness import Failed, Sample
 from tests.cuda.standin import gpu_backend
 from tests.device import DeviceArray
 from tinynn import backends
+from tinynn.datasets import cifar10
 
 ROOT = Path(__file__).resolve().parent.parent
-STAND_IN = 'import sys\nfrom tests.cuda.standin import StandIn\nsys.modules["cupy"] = StandIn()\n'
+STAND_IN = """
+import importlib, sys
+from tests.cuda.standin import CuBLAS, StandIn
+
+sys.modules["cupy"] = StandIn()
+importlib.import_module("tinynn.backends.gpu.blas").library = CuBLAS
+"""
 WITHOUT_CUPY = """
 import importlib.util as util
 find = util.find_spec
@@ -72,6 +80,7 @@ def test_all_parts_run_to_their_end_with_torch(workers: None, tmp_path: Path, ca
     shown = capsys.readouterr().out
     result = json.loads((tmp_path / "result.json").read_text())
     assert code == 0, shown
+    assert "1 of 1 rows agree with the reference" in shown
     assert result["failed"] == result["skipped"] == []
     assert {"name", "driver", "cupy", "nvrtc"} <= set(result["card"]) and result["torch"]["torch"]
     (errors,) = result["errors"]
@@ -79,6 +88,10 @@ def test_all_parts_run_to_their_end_with_torch(workers: None, tmp_path: Path, ca
     rows = result["training"] + result["series"]
     assert [(row["name"], row["batch_size"]) for row in rows] == [("d1", 2), ("d1", 4)]
     for row in rows:
+        assert all(
+            (said["tf32_in_convolutions"], said["tf32_in_products"]) == (False, False)
+            for said in row["arithmetic"].values()
+        )
         assert set(row["contenders"]) == {"cpu", "gpu", "jit", "eager"}
         assert row["losses"]["agree"] and row["losses"]["difference"] < 1e-5
         assert row["ratios"]["cpu/jit"]["median"] > 0 and row["ratios"]["eager/gpu"]["median"] > 0
@@ -89,7 +102,7 @@ def test_all_parts_run_to_their_end_with_torch(workers: None, tmp_path: Path, ca
     assert "TINYNN_DATA" in vgg["skipped"]
     assert [row["unit"] for row in result["kernels"]] == ["GB/s", "GB/s"]
     assert all(row["rate"] > 0 and row["call"] > 0 for row in result["kernels"])
-    assert "nothing failed" in shown and "PyTorch/jit" in shown and (tmp_path / "result.png").stat().st_size > 10_000
+    assert "nothing failed" in shown and "PT/jit" in shown and (tmp_path / "result.png").stat().st_size > 10_000
 
 
 @needs_gpu
@@ -101,8 +114,30 @@ def test_what_fails_is_recorded_and_the_rest_goes_on(workers: None, tmp_path: Pa
     bad, good = result["kernels"]
     assert "KeyError" in bad["error"] and good["rate"] > 0  # from a fresh process
     assert result["failed"] == ["no such: KeyError: 'no such'", "accuracy: 'no such'"]
-    assert "KeyError" in result["errors"]["accuracy"]
+    assert "KeyError" in result["errors_of_parts"]["accuracy"]
     assert "2 FAILED:" in capsys.readouterr().out
+
+
+def test_a_part_that_raises_and_a_table_that_cannot_be_made_hide_nothing(tmp_path: Path, capsys: Any) -> None:
+    record = command.Record(tmp_path / "result.json")
+    record.result |= {"training": [{"name": "d1"}], "errors": []}
+    assert command.finish(record) == 1
+    assert "the table: 'batch_size'" in json.loads((tmp_path / "result.json").read_text())["failed"]
+    shown = capsys.readouterr().out
+    assert "1 FAILED:" in shown and "no picture" in shown
+
+
+@needs_gpu
+def test_what_is_not_installed_is_said_first(
+    workers: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(card, "absent", lambda: {"torch": "without it", "numba": "n", "pytest": "t"})
+    settings = command.settings_of(command.arguments([]))
+    assert set(settings.contenders) == {"gpu", "jit"} and settings.tests == settings.examples == ()
+    settings = replace(TINY, contenders=("gpu",), parts=("kernels",), kernels=("copy",))
+    assert command.run(settings, tmp_path / "result.json") == 0
+    assert capsys.readouterr().out.startswith("not installed here: torch (without it); numba (n)")
+    assert json.loads((tmp_path / "result.json").read_text())["not_installed"]["numba"] == "n"
 
 
 @needs_gpu
@@ -172,6 +207,10 @@ def test_a_process_that_does_not_answer_is_ended_and_replaced(tmp_path: Path, mo
         with pytest.raises(Failed, match="no answer to .*sleep.* within 0 s"):
             workers.ask("gpu", do="sleep")
         assert first.returncode is not None
+        clock.end = clock.part_end = time.monotonic() + 60
+        monkeypatch.setitem(crew.PATIENCE, "sleep", 0.3)
+        with pytest.raises(Failed, match="no answer to .*sleep.* within 0 s"):  # though there is time
+            workers.ask("gpu", do="sleep")
         monkeypatch.setattr(crew, "GRACE", 60.0)
         assert workers.ask("gpu", do="answer") == {"contender": "gpu"}
         last = workers.workers["gpu"].process
@@ -181,11 +220,16 @@ def test_a_process_that_does_not_answer_is_ended_and_replaced(tmp_path: Path, mo
 def test_the_cpus_kernels_are_compiled_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sleeper.py").write_text(SLEEPER)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    ahead = crew.Ahead(crew.Crew(crew.Clock(60), 1, "sleeper"), [("d1", 2), ("c1", 2), ("sleep", 2)])
+    tasks = [[{"do": "prepare", "case": "d1"}, {"do": "run"}], [{"do": "kernel"}], [{"do": "sleep"}]]
+    ahead = crew.Ahead(crew.Crew(crew.Clock(60), 1, "sleeper"), "cpu", tasks)
     while ahead.done < 2:
         time.sleep(0.01)
+    process = ahead.crew.workers["cpu"].process
     ahead.stop()
-    assert ahead.done == 2 and ahead.member.process.returncode is not None and not ahead.thread.is_alive()
+    assert ahead.done == 2 and process.returncode is not None and not ahead.thread.is_alive()
+    found = command.ahead(replace(TINY, kernels=("copy",)))
+    assert [[c["do"] for c in task] for task in found["gpu"]] == [["prepare", "run"], ["kernel"]]
+    assert [[c["do"] for c in task] for task in found["cpu"]] == [["prepare", "run"]]
 
 
 # -- agreement ---------------------------------------------------------------------------------------------------------
@@ -215,6 +259,68 @@ def test_tests_are_counted_and_interrupted(tmp_path: Path) -> None:
     (tmp_path / "many.xml").write_text(f"<testsuites><testsuite>{report_of_many}</testsuite></testsuites>")
     found = agreement.read(tmp_path / "many.xml")
     assert found["failures"] == 60 and len(found["failed"]) == agreement.KEPT
+
+
+def test_processes_of_tests_are_summed_up(tmp_path: Path) -> None:
+    (tmp_path / "test_planted.py").write_text(PLANTED)
+    (tmp_path / "test_dying.py").write_text("import os\ndef test_good(): pass\ndef test_dies(): os._exit(3)\n")
+    told: list[Any] = []
+    jobs = [[str(tmp_path / "test_planted.py"), "-k", "not gpu"], [str(tmp_path / "test_dying.py")]]
+    found = agreement.all_tests(jobs, lambda: 60.0, told.append)
+    assert (found["passed"], found["failures"], found["skipped"], found["interrupted"]) == (2, 1, 1, False)
+    assert "test_dying.py: it died in " in found["error"] and "test_dies" in found["error"]
+    assert len(told) == 2 and told[-1] == found
+    late = agreement.all_tests(jobs, lambda: 0.0, told.append)
+    assert late["interrupted"] and not late["passed"]
+
+
+def test_every_test_of_the_table_is_run_once() -> None:
+    tables = [job for job in agreement.selection() if "test_table.py" in job[0]]
+
+    def chosen(expression: str, name: str) -> bool:
+        return bool(eval(re.sub(r"\b(?!and|or|not)\w+", lambda word: str(word[0] in name), expression)))
+
+    for name in ("gpu-float32-conv2d_same", "gpu-float64-convblock", "gpu-float32-lstm", "gpu-float64-x", "gpu-relu"):
+        assert sum(chosen(expression, name) for _, _, expression in tables) == 1
+
+
+class Dying:
+    """A crew whose card is lost in the case 2, and works in a fresh process."""
+
+    asked: list[int] = []
+    dismissed = 0
+
+    def ask(self, contender: str, do: str, row: str, first: int) -> dict[str, Any]:
+        self.asked.append(first)
+        lost = {"broken": ["b: Error: lost"], "next": 3} if first == 0 else {"broken": [], "next": None}
+        return {"row": row, "cases": 3, "exact": 1e-7 * (first + 1), "fast": 0.0, "exact_case": f"{first}",
+                "fast_case": "", "beyond": [], **lost}  # fmt: skip
+
+    def dismiss(self, contender: str) -> None:
+        self.dismissed += 1
+
+
+def test_a_lost_card_costs_one_case() -> None:
+    crew_of = Dying()
+    found = agreement.of_row(crew_of, "conv2d")  # type: ignore[arg-type]
+    assert crew_of.asked == [0, 3] and crew_of.dismissed == 1
+    assert (found["cases"], found["exact_case"], found["broken"]) == (6, "3", ["b: Error: lost"])
+    assert "BROKEN  b: Error: lost" in agreement.line(found)
+
+
+@needs_gpu
+def test_cases_that_end_with_an_error_are_told_and_soon_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        @staticmethod
+        def relu_sum(y: Any, a: Any, b: Any) -> None:
+            raise RuntimeError('k.cu(3): error: no "x"\n\n1 error detected in the compilation of "k.cu".\n')
+
+    known = backends.get
+    chosen = replace(GPU, merge=Broken)
+    monkeypatch.setattr(backends, "get", lambda name: chosen if name == "gpu" else known(name))
+    found = agreement.errors("merge")
+    assert found["next"] is None and len(found["broken"]) == agreement.BROKEN + 1
+    assert found["broken"][0].endswith('RuntimeError: k.cu(3): error: no "x"')
 
 
 @needs_gpu
@@ -279,6 +385,18 @@ def test_where_one_overtakes_the_other() -> None:
     assert report.meeting((1, 1.0, 4.0), (16, 16.0, 4.0)) == pytest.approx((4.0, 4.0))
 
 
+def test_a_part_of_cifar_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYNN_DATA", str(tmp_path))
+    monkeypatch.setattr(cifar10, "ROWS", 20)
+    (tmp_path / "cifar10").mkdir()
+    assert accuracy.few_batches() is None
+    for k, name in enumerate(("data_batch_2", "data_batch_4", "test_batch")):
+        (tmp_path / "cifar10" / f"{name}.bin").write_bytes(bytes([k]) * (20 * cifar10.RECORD))
+    x, y, x_test, y_test = accuracy.images(accuracy.EXAMPLE["cifar10_vgg"], 100)
+    assert x.shape == (40, 32, 32, 3) and x_test.shape == (20, 32, 32, 3)
+    assert (y == np.repeat([0, 1], 20)).all() and (y_test == 2).all()
+
+
 # -- table and picture, of numbers that are made up --------------------------------------------------------------------
 
 
@@ -317,8 +435,9 @@ def test_one_table_tells_cpu_and_card_apart() -> None:
     ten, thirty, hundred, other = (line for line in lines if line[0] in ("d1", "c1") and line[1].isdigit()
                                    and "target" not in line)  # fmt: skip
     assert hundred[2:6] == ["1.00", "0.500", "0.200", "0.600"]  # of two rows the one with more contenders
-    assert "jit wins from here" in " ".join(thirty) and "GPU wins from here" in " ".join(hundred)
+    assert "<- jit wins" in " ".join(thirty) and "<- GPU wins" in " ".join(hundred)
     assert "wins" not in " ".join(ten + other)
+    assert max(map(len, text.splitlines())) <= 120
     assert "from batch 100 on, with jit from batch 30 on" in text and "at every size measured" in text
     assert "from n = 1024 on" in text
     assert "d1 100  eager/jit 3.00, target 2: reached" in text and "c1 100  eager/jit 4.00, target 2: reached" in text
@@ -330,7 +449,7 @@ def test_the_table_and_the_picture_are_made_of_a_file(tmp_path: Path, capsys: An
     file = tmp_path / "made-up-gpu.json"
     file.write_text(json.dumps(made_up()))
     assert compare.main([str(file)]) == 0
-    assert "GPU wins from here" in capsys.readouterr().out
+    assert "GPU wins" in capsys.readouterr().out
     pixels = image.imread(file.with_suffix(".png"))
     height, width, _ = pixels.shape
     assert width > height > 400 and (pixels[..., :3].min(axis=2) < 0.5).mean() > 0.005

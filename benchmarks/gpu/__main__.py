@@ -2,7 +2,7 @@
 
 Parts, in this order; each may take a share of the time, and what it does not use is left to the last:
 
-agreement  the tests on the card against the reference, and the largest error of every row of the table
+agreement  the largest error of every row of the table, then the tests on the card; what is needed later is compiled
 training   training steps: tinynn on the card, with jit and without, PyTorch there, and our cpu backend, in turns
 kernels    single kernels beside the card's copy bandwidth
 accuracy   the networks of the MNIST and CIFAR examples reach on the card what they reach on the cpu
@@ -16,10 +16,9 @@ differ, an accuracy below the cpu's), 2 when nothing could be measured. What the
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import inspect
 import json
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,19 +27,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
-from benchmarks.__main__ import NO_TORCH, RESULTS, positive
+from benchmarks.__main__ import RESULTS, positive
 from benchmarks.gpu import accuracy, agreement, card, crossover, kernels, report, training
 from benchmarks.gpu.crew import Ahead, Clock, Crew, last_line
 from benchmarks.gpu.training import Plan
 from benchmarks.gpu.worker import OURS
 from benchmarks.harness import Failed
-from tinynn import Model
 
 Row = dict[str, Any]
 RESERVE = 25.0
 """Seconds of the whole time for the last answer and the picture."""
+INTRODUCTION = 0.15
 SHARES = {"agreement": 0.25, "training": 0.4, "kernels": 0.1, "accuracy": 0.15, "crossover": 0.3}
-"""Of the whole time, as the most that a part may take; the last of a run has all that the others leave."""
+"""Of the whole time, as the most that the start, and then each part, may take; the last has all that is left."""
 WORKLOADS = (
     ("mlp_adam", 128),
     ("resnet20", 128),
@@ -72,7 +71,7 @@ class Settings:
     series: dict[str, Sequence[int]] = field(default_factory=lambda: SERIES)
     products: Sequence[int] = PRODUCTS
     plan: Plan = Plan(())
-    tests: Sequence[str] = field(default_factory=agreement.selection)
+    tests: Sequence[Sequence[str]] = field(default_factory=agreement.selection)
     rows: Sequence[str] = field(default_factory=agreement.rows)
     examples: Sequence[str] = tuple(accuracy.EXAMPLE)
     learned: int | None = None
@@ -113,12 +112,11 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 def settings_of(args: argparse.Namespace) -> Settings:
     wanted = args.only or [name for name, _ in WORKLOADS]
     contenders = [*Settings.contenders, *(["compile"] if args.compile else [])]
-    if importlib.util.find_spec("torch") is None:
-        print(f"without PyTorch, only tinynn is measured: {NO_TORCH}", file=sys.stderr)
+    absent = card.absent()  # said where the run begins
+    if "torch" in absent:
         contenders = [c for c in contenders if c in OURS]
-    if "jit" not in inspect.signature(Model.compile).parameters:
-        print("without jit: this tinynn's compile does not have it", file=sys.stderr)
-        contenders.remove("jit")
+    if "numba" in absent:
+        contenders.remove("cpu")
     return Settings(
         minutes=args.minutes,
         parts=args.parts,
@@ -126,6 +124,8 @@ def settings_of(args: argparse.Namespace) -> Settings:
         workloads=[pair for pair in WORKLOADS if pair[0] in wanted],
         series={name: sizes for name, sizes in SERIES.items() if name in wanted},
         plan=Plan((), rounds=args.rounds),
+        tests=() if {"pytest", "hypothesis"} & set(absent) else agreement.selection(),
+        examples=() if "cpu" not in contenders else tuple(accuracy.EXAMPLE),
     )
 
 
@@ -147,6 +147,7 @@ class Record:
     def __init__(self, output: Path | None):
         now = datetime.now(UTC)
         self.output, self.date, self.failed = output, f"{now:%Y-%m-%d}", []
+        self.lock = threading.Lock()
         self.result: Row = {
             "date": now.isoformat(timespec="seconds"),
             "machine": machine.describe(),
@@ -158,13 +159,14 @@ class Record:
     failed: list[str]
 
     def put(self, **entries: Any) -> None:
-        self.result |= entries
-        if self.output is None:
-            self.output = RESULTS / f"{self.date}-gpu-{card.slug(self.result['card']['name'])}.json"
-        self.output.parent.mkdir(parents=True, exist_ok=True)
-        whole = self.output.with_suffix(".part")
-        whole.write_text(json.dumps(self.result, indent=1) + "\n")
-        whole.replace(self.output)
+        with self.lock:
+            self.result |= entries
+            if self.output is None:
+                self.output = RESULTS / f"{self.date}-gpu-{card.slug(self.result['card']['name'])}.json"
+            self.output.parent.mkdir(parents=True, exist_ok=True)
+            whole = self.output.with_suffix(".part")
+            whole.write_text(json.dumps(self.result, indent=1) + "\n")
+            whole.replace(self.output)
 
     def fail(self, *what: str) -> None:
         for text in what:
@@ -179,6 +181,8 @@ def run(settings: Settings, output: Path | None = None) -> int:
         contenders = introduce(crew, record, settings)
         if not contenders:
             return 2
+        if "cpu" in settings.contenders and "cpu" not in contenders:
+            settings = replace(settings, examples=())
         settings = replace(settings, contenders=contenders)
         parts = [part for part in PARTS if part in settings.parts]
         for part in parts:
@@ -196,7 +200,7 @@ def run(settings: Settings, output: Path | None = None) -> int:
                 break
             except Exception as error:
                 record.fail(f"{part}: {last_line(error)}")
-                record.result.setdefault("errors", {})[part] = traceback.format_exc()
+                record.result.setdefault("errors_of_parts", {})[part] = traceback.format_exc()
             record.put()
     return finish(record)
 
@@ -204,6 +208,11 @@ def run(settings: Settings, output: Path | None = None) -> int:
 def introduce(crew: Crew, record: Record, settings: Settings) -> Sequence[str]:
     """(a) The card and the versions; the contenders that can be measured, none where there is nothing to measure on."""
     contenders = settings.contenders
+    absent = card.absent()
+    if absent:
+        print(f"not installed here: {'; '.join(f'{name} ({what})' for name, what in absent.items())}", flush=True)
+    record.result["not_installed"] = absent
+    crew.clock.begin(INTRODUCTION)
     try:
         found = crew.ask("gpu", do="describe")
     except Failed as failure:
@@ -218,6 +227,12 @@ def introduce(crew: Crew, record: Record, settings: Settings) -> Sequence[str]:
         except Failed as failure:
             record.fail(f"PyTorch: {last_line(failure)}")
             contenders = [c for c in contenders if c in OURS]
+    if "cpu" in contenders:
+        try:
+            crew.ask("cpu", do="describe")
+        except Failed as failure:
+            record.fail(f"our cpu backend: {last_line(failure)}")
+            contenders = [c for c in contenders if c != "cpu"]
     processor = record.result["machine"]
     print(f"{processor['processor']}, {processor['cores']} cores")
     for name, value in (found | theirs).items():
@@ -230,27 +245,53 @@ def introduce(crew: Crew, record: Record, settings: Settings) -> Sequence[str]:
 
 
 def agree(crew: Crew, record: Record, settings: Settings) -> None:
-    """(b) The errors first, since they are few; then the tests, for as long as the part may take."""
-    ahead = Ahead(crew, settings.workloads) if {"training", "cpu"} <= {*settings.parts, *settings.contenders} else None
+    """(b) The errors first and alone, since they tell most; then the tests, for as long as the part may take.
+
+    Beside the tests, which are not timed either, all is compiled that the other parts will need.
+    """
+    against_reference(crew, record, settings)
+    helpers = [Ahead(crew, contender, tasks) for contender, tasks in ahead(settings).items() if settings.tests]
     try:
-        against_reference(crew, record, settings)
+        if settings.tests:
+            run_tests(crew, record, settings)
     finally:
-        if ahead is not None:
-            ahead.stop()
+        for helper in helpers:
+            helper.stop()
+
+
+def ahead(settings: Settings) -> dict[str, list[list[Row]]]:
+    """By contender, what is done ahead: a step of each workload, and each kernel once."""
+    found: dict[str, list[list[Row]]] = {}
+    for contender in ("cpu", "gpu"):
+        steps = [[{"do": "prepare", "case": name, "batch": batch}, {"do": "run", "steps": 1}]
+                 for name, batch in settings.workloads]  # fmt: skip
+        found[contender] = steps if contender in settings.contenders and "training" in settings.parts else []
+    if "kernels" in settings.parts:
+        small = {"scale": settings.scale, "seconds": 0.0}
+        found["gpu"] += [[{"do": "kernel", "name": name, **small}] for name in settings.kernels]
+    return {contender: tasks for contender, tasks in found.items() if tasks}
 
 
 def against_reference(crew: Crew, record: Record, settings: Settings) -> None:
-    errors = agreement.all_errors(crew, settings.rows)
+    errors = agreement.all_errors(crew, settings.rows, lambda errors: record.put(errors=errors))
     record.put(errors=errors)
     record.fail(*(f"errors of {row['row']}: {row['error']}" for row in errors if "error" in row))
+    record.fail(*(f"errors of {row['row']}: {entry}" for row in errors for entry in row.get("broken", ())))
     record.fail(*(f"beyond its limit: {entry}" for row in errors for entry in row.get("beyond", ())))
-    if not settings.tests:
-        return
-    tests = agreement.tested(settings.tests, crew.clock.left)
+    left_out = [f"errors of {row['row']}" for row in errors if "skipped" in row]
+    record.result["skipped"] += left_out
+    good = sum(not (row.get("beyond") or row.get("broken") or "error" in row or "skipped" in row) for row in errors)
+    print(f"  {good} of {len(errors)} rows agree with the reference on this card", flush=True)
+
+
+def run_tests(crew: Crew, record: Record, settings: Settings) -> None:
+    tests = agreement.all_tests(settings.tests, lambda: crew.clock.left, lambda tests: record.put(tests=tests))
     record.put(tests=tests)
     state = ", interrupted: the time is over" if tests["interrupted"] else ""
-    print(f"  tests: {tests['passed']} passed, {tests['failures']} failed, {tests.get('skipped', 0)} skipped{state}")
-    record.fail(*(f"{entry['test']}: {entry['message'][:120]}" for entry in tests["failed"]))
+    print(
+        f"  tests: {tests['passed']} passed, {tests['failures']} failed, {tests['skipped']} skipped{state}", flush=True
+    )
+    record.fail(*(f"{entry['test']}: {' '.join(entry['message'].split())[:120]}" for entry in tests["failed"]))
     if (more := tests["failures"] - len(tests["failed"])) > 0:
         record.fail(f"{more} more tests")
     if "error" in tests:
@@ -290,7 +331,7 @@ def measure_rows(
 
 def learn(crew: Crew, record: Record, settings: Settings) -> None:
     """(c) The examples."""
-    found = accuracy.compare(crew, settings.examples, settings.learned)
+    found = accuracy.compare(crew, settings.examples, settings.learned, lambda rows: record.put(accuracy=rows))
     record.put(accuracy=found)
     record.fail(*(f"{row['name']}: {row['error']}" for row in found if "error" in row))
     record.fail(*(f"{row['name']}: accuracy below the cpu's" for row in found if not row.get("agrees", True)))
@@ -298,11 +339,10 @@ def learn(crew: Crew, record: Record, settings: Settings) -> None:
 
 def cross(crew: Crew, record: Record, settings: Settings) -> None:
     """(e) Products, then workloads over more batches."""
-    products = crossover.products(crew, settings.products, settings.seconds)
-    record.put(products=products)
-    record.fail(*(f"products, {c}: {text}" for c, text in products["failures"].items()))
-    for row in products["rows"]:
-        print(f"  product n = {row['n']:<5} us: cpu {1e6 * row['cpu']:.1f}  gpu {1e6 * row['gpu']:.1f}")
+    if "cpu" in settings.contenders:
+        products = crossover.products(crew, settings.products, settings.seconds, lambda rows: record.put(products=rows))
+        record.put(products=products)
+        record.fail(*(f"products, {c}: {text}" for c, text in products["failures"].items()))
     pairs = [(name, batch) for name, batches in settings.series.items() for batch in batches]
     contenders = [c for c in settings.contenders if c not in ("graph", "compile")]  # there would not be time
     few = min(settings.plan.rounds, 2)
@@ -313,7 +353,8 @@ def cross(crew: Crew, record: Record, settings: Settings) -> None:
 
 def micro(crew: Crew, record: Record, settings: Settings) -> None:
     """(f) Single kernels."""
-    found = kernels.all_kernels(crew, settings.kernels, settings.scale, settings.seconds)
+    tell = lambda rows: record.put(kernels=rows)  # noqa: E731
+    found = kernels.all_kernels(crew, settings.kernels, settings.scale, settings.seconds, tell)
     record.put(kernels=found)
     record.fail(*(f"{row['name']}: {row['error']}" for row in found if "error" in row))
 
@@ -328,15 +369,19 @@ PARTS: dict[str, Callable[[Crew, Record, Settings], None]] = {
 
 
 def finish(record: Record) -> int:
-    """The table, the picture, and what failed."""
-    print(f"\n{report.table(record.result)}")
+    """The table, the picture, and what failed; neither of the first two may hide the last."""
+    try:
+        print(f"\n{report.table(record.result)}")
+    except Exception as error:
+        record.fail(f"the table: {last_line(error)}")
+        record.result.setdefault("errors_of_parts", {})["table"] = traceback.format_exc()
     record.put()
     assert record.output is not None
     try:
         drawn = record.output.with_suffix(".png")
         report.picture(record.result, drawn)
         print(f"\ndrawn in {drawn}")
-    except (ImportError, ValueError) as error:
+    except Exception as error:  # python -m benchmarks.compare draws it again
         print(f"\nno picture: {error}")
     if record.result["skipped"]:
         print(f"skipped, the time was over: {', '.join(record.result['skipped'])}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,13 +74,28 @@ def images(example: Example, rows: int) -> list[np.ndarray]:
     """x and y of the training, x and y of the test, as the example makes them."""
     from tinynn import datasets
 
-    (x, y), (x_test, y_test) = getattr(datasets, example.data).load_data()
+    few = few_batches() if example.data == "cifar10" else None
+    (x, y), (x_test, y_test) = few or getattr(datasets, example.data).load_data()
     arrays = [x[:rows], y[:rows].reshape(-1), x_test[: example.tested], y_test[: example.tested].reshape(-1)]
     for k in (0, 2):
         arrays[k] = arrays[k].astype(np.float32)
         if example.data == "mnist":
             arrays[k] = arrays[k].reshape((-1, 784) if example.model == "mlp" else (-1, 28, 28, 1)) / np.float32(255)
     return arrays
+
+
+def few_batches() -> Any:
+    """CIFAR-10 from a folder that has the test batch and not all of the others, as it may be brought to a card."""
+    from tinynn.datasets import cifar10, source
+
+    folder = source.given("cifar10")
+    if folder is None:
+        return None
+    names = [name for name in cifar10.BATCHES if cifar10.found(folder, name)]
+    if len(names) in (0, len(cifar10.BATCHES)) or names[-1] != cifar10.BATCHES[-1]:
+        return None
+    *train, test = (cifar10.read_batch(folder, name) for name in names)
+    return tuple(np.concatenate(arrays) for arrays in zip(*train, strict=True)), test
 
 
 def learn(backend: str, example: str, rows: int | None = None) -> Row:
@@ -90,7 +105,8 @@ def learn(backend: str, example: str, rows: int | None = None) -> Row:
     what = EXAMPLE[example]
     rows = rows or what.rows
     x, y, x_test, y_test = images(what, rows)
-    if rows < what.rows:
+    rows = len(x)
+    if rows < len(x_test):  # a rehearsal
         x_test, y_test = x_test[:rows], y_test[:rows]
     tinynn.set_seed(SEED)
     model, optimizer, batch = network(what, rows)
@@ -112,8 +128,8 @@ def available(example: Example) -> str | None:
     return f"TINYNN_DATA names no folder with {example.data}/"
 
 
-def compare(crew: Crew, names: Sequence[str], rows: int | None = None) -> list[Row]:
-    """Every example on the cpu and on the card."""
+def compare(crew: Crew, names: Sequence[str], rows: int | None, tell: Callable[[list[Row]], None]) -> list[Row]:
+    """Every example on the cpu and on the card; ``tell`` takes those so far."""
     found: list[Row] = []
     for name in names:
         example = EXAMPLE[name]
@@ -131,6 +147,7 @@ def compare(crew: Crew, names: Sequence[str], rows: int | None = None) -> list[R
                 one["error"] = last_line(failure)
         found.append(one)
         print(line(one), flush=True)
+        tell(found)
     return found
 
 

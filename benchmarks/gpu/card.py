@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import platform
 import re
 import subprocess
@@ -9,6 +10,22 @@ from collections.abc import Callable
 from typing import Any
 
 UNKNOWN = "unknown"
+
+
+NEEDED = {
+    "numba": "without our cpu backend: no examples, no crossover",
+    "torch": "without PyTorch: only tinynn is measured",
+    "pytest": "without the tests",
+    "hypothesis": "without the tests",
+    "matplotlib": "no picture; python -m benchmarks.compare draws it elsewhere",
+    "safetensors": "tests that save models fail",
+}
+"""Packages, and what a run is without them. tqdm and pooch are not used by it."""
+
+
+def absent() -> dict[str, str]:
+    """Of ``NEEDED`` those that are not installed."""
+    return {name: what for name, what in NEEDED.items() if importlib.util.find_spec(name) is None}
 
 
 def asked(question: Callable[[], Any]) -> Any:
@@ -56,7 +73,7 @@ def driver() -> str:
 
 
 def of_torch() -> dict[str, Any]:
-    """PyTorch's versions and what it may do with float32, in PyTorch's process."""
+    """PyTorch's versions, in PyTorch's process; what it may do with float32 stands in every row ("arithmetic")."""
     import torch
 
     return {
@@ -65,8 +82,6 @@ def of_torch() -> dict[str, Any]:
         "cuda_of_torch": text(torch.version.cuda),
         "cudnn": asked(torch.backends.cudnn.version),
         "card_of_torch": asked(lambda: torch.cuda.get_device_name(0)),
-        "tf32_in_convolutions": asked(lambda: bool(torch.backends.cudnn.allow_tf32)),
-        "tf32_in_products": asked(lambda: bool(torch.backends.cuda.matmul.allow_tf32)),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import tempfile
 import threading
 import time
@@ -13,6 +14,10 @@ from benchmarks.harness import Failed, Worker
 
 GRACE = 20.0
 """Seconds that a question may take, whatever is left."""
+PATIENCE = {"prepare": 60.0, "run": 45.0, "check": 45.0, "kernel": 30.0, "product": 30.0}
+"""The most of what is left that a question may take: a kernel that hangs must not cost the other rows their time."""
+UNHURRIED = ("cpu", "compile")
+"""Contenders whose compilers take longer."""
 
 
 class Clock:
@@ -73,9 +78,11 @@ class Member(Worker):
     def __init__(self, label: str, clock: Clock, threads: int, module: str, *arguments: str):
         super().__init__(label, threads, module, *arguments)
         self.clock = clock
+        self.hasty = arguments[0] not in UNHURRIED
 
     def ask(self, **command: Any) -> dict[str, Any]:
-        limit = max(self.clock.left, GRACE)
+        most = PATIENCE.get(command["do"], math.inf) if self.hasty else math.inf
+        limit = max(min(self.clock.left, most), GRACE)
         expired = threading.Event()
 
         def expire() -> None:
@@ -95,32 +102,43 @@ class Member(Worker):
 
 
 class Ahead:
-    """A cpu's process that takes a step of every workload in the background, while the card is busy with its tests.
+    """A contender's process that does tasks in the background, so that what it compiles is on disk when it is wanted.
 
-    What Numba compiles for it is on disk when it is wanted, which may take minutes on a machine that is new to it.
+    Numba takes minutes on a machine that is new to it, and NVRTC seconds for every kernel. ``stop`` ends it wherever
+    it is: nothing else may run while times are taken.
+
+    tasks: lists of commands; where one fails the next is begun by a fresh process
     """
 
-    def __init__(self, crew: Crew, workloads: Sequence[tuple[str, int]]):
-        self.member = Member("compiling ahead", crew.clock, crew.threads, crew.module, "cpu")
-        self.workloads, self.done = workloads, 0
+    def __init__(self, crew: Crew, contender: str, tasks: Sequence[Sequence[dict[str, Any]]]):
+        self.crew, self.contender, self.tasks = Crew(crew.clock, crew.threads, crew.module), contender, tasks
+        self.done, self.stopped = 0, False
         self.thread = threading.Thread(target=self.work, daemon=True)
         self.thread.start()
 
     def work(self) -> None:
-        with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Failed, ValueError):  # ValueError: closed
-            for name, batch in self.workloads:
-                self.member.ask(do="prepare", case=name, batch=batch, weights=f"{folder}/weights.npz")
-                self.member.ask(do="run", steps=1)
-                self.done += 1
+        with tempfile.TemporaryDirectory() as folder:
+            for task in self.tasks:
+                with contextlib.suppress(Failed, ValueError, OSError):  # ValueError: its pipes are closed
+                    for command in task:
+                        if self.stopped:
+                            return
+                        place = {"weights": f"{folder}/weights.npz"} if command["do"] == "prepare" else {}
+                        self.crew.ask(self.contender, **command, **place)
+                    self.done += 1
 
     def stop(self) -> None:
-        """End it, wherever it is: nothing else may run while times are taken."""
-        self.member.process.kill()
-        self.thread.join()
-        self.member.close()
+        self.stopped = True
+        while self.thread.is_alive():  # it may just be beginning a process
+            for member in list(self.crew.workers.values()):
+                member.process.kill()
+            self.thread.join(0.2)
+        self.crew.__exit__()
 
 
 def last_line(error: BaseException | str) -> str:
-    """What an error says, without the way to it."""
+    """What an error says, without the way to it; of a compiler's messages the first error."""
     lines = str(error).strip().splitlines()
+    if lines and "detected in the compilation" in lines[-1]:
+        return next((line.strip() for line in lines if ": error" in line), lines[-1])
     return lines[-1] if lines else type(error).__name__

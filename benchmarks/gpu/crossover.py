@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,8 +39,8 @@ def product(backend_name: str, n: int, seconds: float) -> Row:
     return {"seconds": min(times(repeats) for _ in range(3)) / repeats}
 
 
-def products(crew: Crew, sizes: Sequence[int], seconds: float) -> Row:
-    """The series of sizes n, and from which on the card wins."""
+def products(crew: Crew, sizes: Sequence[int], seconds: float, tell: Callable[[Row], None]) -> Row:
+    """The series of sizes n, and from which on the card wins; ``tell`` takes it after each size."""
     rows: list[Row] = []
     failures: dict[str, str] = {}
     for n in sizes:
@@ -54,8 +54,14 @@ def products(crew: Crew, sizes: Sequence[int], seconds: float) -> Row:
                 failures[contender] = last_line(failure)
         if "cpu" in one and "gpu" in one:
             rows.append(one)
-    found = crossing([(row["n"], row["cpu"], row["gpu"]) for row in rows])
-    return {"rows": rows, "crossover": found, "failures": failures}
+            print(f"  product n = {n:<5} us: cpu {1e6 * one['cpu']:.1f}  gpu {1e6 * one['gpu']:.1f}", flush=True)
+            tell(result(rows, failures))
+    return result(rows, failures)
+
+
+def result(rows: Sequence[Row], failures: dict[str, str]) -> Row:
+    place = crossing([(row["n"], row["cpu"], row["gpu"]) for row in rows])
+    return {"rows": list(rows), "crossover": place, "failures": failures}
 
 
 def crossing(series: Sequence[tuple[int, float, float]]) -> Row | None:

@@ -6,6 +6,7 @@ difference is what launching costs. Rates are of ``device`` where the recording 
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -245,6 +246,10 @@ def measured(name: str, scale: float, seconds: float) -> Row:
     took = row.get("device", row["call"])
     row["rate"] = 1e-12 * flops / took if flops else 1e-9 * moved / took
     row["unit"] = "TFLOP/s" if flops else "GB/s"
+    del call
+    gc.collect()
+    if hasattr(backend.xp, "get_default_memory_pool"):
+        backend.xp.get_default_memory_pool().free_all_blocks()  # the next kernel needs other sizes
     return row
 
 
@@ -277,8 +282,10 @@ def best(call: Callable[[], Any], wait: Callable[[], Any], seconds: float) -> fl
     return min(times(repeats) for _ in range(ROUNDS)) / repeats
 
 
-def all_kernels(crew: Crew, names: Sequence[str], scale: float, seconds: float) -> list[Row]:
-    """Every kernel, as far as the time goes."""
+def all_kernels(
+    crew: Crew, names: Sequence[str], scale: float, seconds: float, tell: Callable[[list[Row]], None]
+) -> list[Row]:
+    """Every kernel, as far as the time goes; ``tell`` takes those so far."""
     found: list[Row] = []
     print(heading(), flush=True)
     for name in names:
@@ -290,6 +297,7 @@ def all_kernels(crew: Crew, names: Sequence[str], scale: float, seconds: float) 
         except Failed as failure:
             found.append({"name": name, "error": last_line(failure)})
         print(line(found[-1], found[0]), flush=True)
+        tell(found)
     return found
 
 
@@ -300,7 +308,7 @@ def heading() -> str:
 
 def line(row: Row, copied: Row) -> str:
     if "error" in row:
-        return f"  {row['name']:<58} failed: {row['error']}"
+        return f"  {row['name']:<58} failed: {row['error'][:160]}"
     times = [f"{1e6 * row[kind]:10.1f}" if kind in row else f"{'-':>10}" for kind in ("device", "call")]
     share = f"{row['rate'] / copied['rate']:8.0%}" if row["unit"] == "GB/s" and copied.get("unit") == "GB/s" else ""
     return f"  {row['name']:<58} {' '.join(times)} {row['rate']:10.4g} {row['unit']:>8} {share:>8}".rstrip()

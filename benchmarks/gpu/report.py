@@ -17,7 +17,7 @@ Row = dict[str, Any]
 TIMES = (
     ("cpu", "CPU"),
     ("gpu", "GPU"),
-    ("jit", "GPU jit"),
+    ("jit", "jit"),
     ("eager", "PyTorch"),
     ("graph", "graph"),
     ("compile", "compiled"),
@@ -26,10 +26,10 @@ TIMES = (
 RATIOS = (
     ("cpu/gpu", "CPU/GPU"),
     ("cpu/jit", "CPU/jit"),
-    ("eager/gpu", "PyTorch/GPU"),
-    ("eager/jit", "PyTorch/jit"),
+    ("eager/gpu", "PT/GPU"),
+    ("eager/jit", "PT/jit"),
     ("graph/jit", "graph/jit"),
-    ("compile/jit", "compiled/jit"),
+    ("compile/jit", "comp./jit"),
 )
 
 
@@ -57,7 +57,7 @@ def table(result: Row) -> str:
     times = [(c, title) for c, title in TIMES if c in present]
     ratios = [(key, title) for key, title in RATIOS if set(key.split("/")) <= present]
     places = crossover.of_rows(rows)
-    heading = ["workload", "batch", *(title for _, title in times), *(title for _, title in ratios), "losses", ""]
+    heading = ["workload", "batch", *(title for _, title in times), *(title for _, title in ratios), ""]
     cells = [heading, *(cells_of(row, times, ratios, places.get(row["name"], {})) for row in rows)]
     widths = [max(len(line[k]) for line in cells) for k in range(len(heading))]
     lines = ["  ".join(pad(text, width, k) for k, (text, width) in enumerate(zip(line, widths, strict=True))).rstrip()
@@ -71,7 +71,7 @@ def table(result: Row) -> str:
 
 def pad(text: str, width: int, column: int) -> str:
     """Words begin at the left, numbers end at the right; the last column is words again."""
-    return text.ljust(width) if column == 0 or text.startswith("<-") else text.rjust(width)
+    return text.ljust(width) if column == 0 or text.startswith(("<-", "LOSSES")) else text.rjust(width)
 
 
 def cells_of(row: Row, times: Sequence[Any], ratios: Sequence[Any], places: dict[str, Row]) -> list[str]:
@@ -86,8 +86,7 @@ def cells_of(row: Row, times: Sequence[Any], ratios: Sequence[Any], places: dict
         str(row["batch_size"]),
         *(number(contenders[c]["ms_per_step"]["median"]) if c in contenders else failed(row, c) for c, _ in times),
         *(f"{row['ratios'][key]['median']:.2f}" if key in row["ratios"] else "" for key, _ in ratios),
-        "agree" if losses["agree"] else "DIFFER",
-        f"<- {' and '.join(mark)} wins from here" if mark else "",
+        "LOSSES DIFFER" if not losses["agree"] else f"<- {', '.join(mark)} wins" if mark else "",
     ]
 
 
@@ -107,7 +106,10 @@ def number(value: float) -> str:
 
 def footer(result: Row, places: dict[str, dict[str, Row]]) -> list[str]:
     """The crossover sizes in words, and the targets."""
-    lines = ["milliseconds per step; graph: PyTorch's whole step as one CUDA graph; the card is faster than the CPU:"]
+    lines = [
+        "milliseconds per step. CPU, GPU, jit: tinynn. PyTorch (PT): eager; graph: its whole step as one CUDA graph.",
+        "a/b: time of a over that of b. The card is faster than the CPU:",
+    ]
     width = max([len(name) for name in places] + [len("product n x n")])
     for name, found in places.items():
         lines.append(f"  {name:<{width}}  {in_words(found, 'batch')}")

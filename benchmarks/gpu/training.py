@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks import harness, report
 from benchmarks.cases import find
 from benchmarks.gpu.crew import Crew, last_line
-from benchmarks.gpu.worker import OURS
+from benchmarks.gpu.worker import OURS, of_images
 from benchmarks.harness import Failed, Sample
 
 Row = dict[str, Any]
@@ -25,8 +25,6 @@ IMAGE_TOLERANCE = 2e-2
 """For networks with convolutions, in place of the case's, since both libraries multiply in TF32 there. PyTorch on a
 processor, with factors rounded to TF32, differs from itself without by 6e-4 (ResNet-20, batch 128, 16 steps) to 7e-3
 (batch 4, 4 steps: running statistics of few images)."""
-IMAGES = 4
-"""Axes of a batch of images."""
 RATIOS = (
     ("eager", "gpu"),
     ("eager", "jit"),
@@ -74,13 +72,15 @@ def measure(crew: Crew, name: str, batch: int, plan: Plan) -> Row:
     checks: dict[str, Sample] = {}
     steps: dict[str, int] = {}
     samples: dict[str, list[Sample]] = {}
+    arithmetic: dict[str, Row] = {}
     with tempfile.TemporaryDirectory() as folder:
         weights = str(Path(folder) / "weights.npz")
         for contender in ours_first(plan.contenders):
             if crew.clock.over:
                 break
             try:
-                crew.ask(contender, do="prepare", case=name, batch=batch, weights=weights)
+                said = crew.ask(contender, do="prepare", case=name, batch=batch, weights=weights)
+                arithmetic[contender] = said["arithmetic"]
                 crew.ask(contender, do="run", steps=1)  # compiles what has to be compiled
                 first = Sample(**crew.ask(contender, do="run", steps=1))
                 if first.step > plan.patience:
@@ -104,7 +104,8 @@ def measure(crew: Crew, name: str, batch: int, plan: Plan) -> Row:
                     continue
                 samples.setdefault(contender, []).append(sample)
     samples = {c: s for c, s in samples.items() if c not in failures}
-    return row(case.title, name, batch, checks, samples, failures, tolerance(case))
+    found = row(case.title, name, batch, checks, samples, failures, tolerance(case))
+    return found | {"arithmetic": arithmetic}
 
 
 def ours_first(contenders: Sequence[str]) -> list[str]:
@@ -113,7 +114,7 @@ def ours_first(contenders: Sequence[str]) -> list[str]:
 
 
 def tolerance(case: Any) -> float:
-    return max(case.tolerance, IMAGE_TOLERANCE) if case.data()[0].ndim == IMAGES else float(case.tolerance)
+    return max(case.tolerance, IMAGE_TOLERANCE) if of_images(case) else float(case.tolerance)
 
 
 def row(
@@ -192,5 +193,5 @@ def line(row: Row) -> str:
     """A row as it is measured: milliseconds per step, and what failed."""
     times = "  ".join(f"{c} {one['ms_per_step']['median']:.4g}" for c, one in row["contenders"].items())
     agree = "" if row["losses"]["agree"] else f"  LOSSES DIFFER by {row['losses']['difference']:.1e}"
-    failed = "".join(f"\n    {c} failed: {text}" for c, text in row["failures"].items())
+    failed = "".join(f"\n    {c} failed: {text[:160]}" for c, text in row["failures"].items())
     return f"  {row['name']:<10} batch {row['batch_size']:<5} ms/step: {times}{agree}{failed}"

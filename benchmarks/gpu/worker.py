@@ -1,11 +1,11 @@
 """One contender alone in its process, for as many workloads as it is asked for; ``crew`` starts it.
 
     {"do": "describe"}                                        -> the card, the versions
-    {"do": "prepare", "case", "batch", "weights"}             -> {}    tinynn writes the file, PyTorch reads it
+    {"do": "prepare", "case", "batch", "weights"}             -> {"arithmetic"}; tinynn writes, PyTorch reads
     {"do": "check", "steps"}                                  -> as "run" of ``benchmarks.worker``: its losses count
     {"do": "run", "steps"}                                    -> the same, whose time counts
     {"do": "product", "n", "seconds"}                         -> {"seconds"} of a Dense layer's product
-    {"do": "errors", "row"}                                   -> the largest errors of a row of the table
+    {"do": "errors", "row", "first"}                          -> the largest errors of a row of the table
     {"do": "learn", "example", "rows"}                        -> {"accuracy", "loss", "seconds"}
     {"do": "kernel", "name", "scale", "seconds"}              -> what one kernel takes, and its rate
 
@@ -38,6 +38,10 @@ OURS = {"cpu": ("cpu", {}), "gpu": ("gpu", {}), "jit": ("gpu", {"jit": True})}
 THEIRS = ("eager", "graph", "compile")
 FEWEST, MOST = 4, 64
 """Batches of an epoch. Its end, where the loss is read, must not count."""
+IMAGES = 4
+"""Axes of a batch of images."""
+TF32 = os.environ.get("CUPY_TF32") == "1"
+"""Whether products are in TF32, on both sides."""
 RECORDING = 4
 """Steps after which jit has recorded the step."""
 
@@ -54,6 +58,11 @@ def case_for(name: str, batch: int) -> Case:
     return replace(case, batch_size=batch, data=data)
 
 
+def of_images(case: Case) -> bool:
+    """Whether it has convolutions."""
+    return case.data()[0].ndim == IMAGES
+
+
 # -- tinynn ------------------------------------------------------------------------------------------------------------
 
 
@@ -65,6 +74,14 @@ class Ours(worker.Ours):
         os.environ["TINYNN_BACKEND"] = backend
         super().__init__(case, weights_file, **options)
         self.records = contender == "jit"
+
+    def arithmetic(self) -> dict[str, bool]:
+        """What multiplies in TF32, as ``compile`` and CUPY_TF32 have it."""
+        if self.model.backend.name != "gpu":
+            return {"tf32_in_convolutions": False, "tf32_in_products": False}
+        from tinynn.backends.gpu import cuda
+
+        return {"tf32_in_convolutions": of_images(self.case) and cuda.tensor_cores(), "tf32_in_products": TF32}
 
     def timed(self, rows: int, before: int, epochs: int) -> tuple[float, float]:
         """Seconds of so many epochs of one ``fit``, of which some run before; the loss of the last."""
@@ -110,14 +127,32 @@ def variant(case: Case, contender: str) -> str:
 
 
 class Theirs(worker.Theirs):
-    """PyTorch on the card: each batch goes there from pinned memory without waiting, as in ``fit``."""
+    """PyTorch on the card: each batch goes there from pinned memory without waiting, as in ``fit``.
+
+    Convolutions in TF32 and everything else exact, as ours compute; left to itself PyTorch would take TF32 for its
+    recurrent layers too, but not for products.
+    """
 
     def __init__(self, case: Case, contender: str, weights_file: str):
+        import torch
+
+        torch.backends.cudnn.allow_tf32 = of_images(case)
+        torch.backends.cuda.matmul.allow_tf32 = TF32
+        torch.backends.cudnn.benchmark = contender != "eager"  # tries algorithms, in steps that do not count
         super().__init__(case, variant(case, contender), weights_file, device())
         if self.device == "cuda":
             self.x, self.y = self.x.pin_memory(), self.y.pin_memory()
 
     records = False
+
+    def arithmetic(self) -> dict[str, bool]:
+        import torch
+
+        return {
+            "tf32_in_convolutions": of_images(self.case) and torch.backends.cudnn.allow_tf32,
+            "tf32_in_products": torch.backends.cuda.matmul.allow_tf32,
+            "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        }
 
     def timed(self, rows: int, before: int, epochs: int) -> tuple[float, float]:
         self.train(rows, before)
@@ -229,6 +264,10 @@ def run(side: Ours | Theirs, steps: int) -> dict[str, Any]:
 def describe(contender: str) -> dict[str, Any]:
     from benchmarks.gpu import card
 
+    if contender == "cpu":
+        from tinynn.backends import get
+
+        return {"backend": get("cpu").name}
     return card.describe() if contender in OURS else card.of_torch()
 
 
@@ -244,7 +283,7 @@ def serve(contender: str, answer: Answer) -> None:
                 side.forget()
             side = None  # what is left of it goes before the next one comes
             side = make(contender, case_for(command["case"], command["batch"]), command["weights"])
-            answer({})
+            answer({"arithmetic": side.arithmetic()})
         elif what in ("check", "run"):
             answer((worker.run if what == "check" else run)(side, **command))
         else:
