@@ -1,4 +1,4 @@
-"""Dense on the gpu: bias and activation in place, and column sums in parts, on sizes that reach every edge."""
+"""Dense on the gpu: bias and activation in place, and gradients, on sizes that reach every edge."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tests.cuda.standin import gpu_backend
 from tinynn import backends
 from tinynn.activation import Activation
 from tinynn.backends.gpu import dense as row
+from tinynn.backends.gpu.columns import column_sums
 
 GPU: Any = gpu_backend()
 REFERENCE = backends.get("reference")
@@ -87,43 +88,12 @@ def test_backward(shape: tuple[int, int], dtype: str) -> None:
         check_backward(*shape, dtype, kind)
 
 
-@pytest.mark.parametrize(
-    ("shape", "launches"),
-    [((256, 32), 1), ((257, 32), 2), ((8192, 1), 1), ((8193, 1), 2), ((1000, 65), 2), ((3333, 7), 2), ((300, 2100), 2)],
-    ids=str,
-)
-def test_many_rows_are_cut_into_parts(shape: tuple[int, int], launches: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    launch = row.SOURCE.launch
-    monkeypatch.setattr(row.SOURCE, "launch", lambda *args: (seen.append(args[1]), launch(*args)))
-    check_backward(*shape, "float32", Activation.RELU)
-    assert len(seen) == launches
-    assert seen[-1][1] == 1 and (launches == 1 or seen[0][1] > 1)
-
-
-def test_more_parts_than_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(row, "MOST_PARTS", 3)
-    check_backward(1000, 40, "float64", Activation.TANH)
-    monkeypatch.setattr(row, "MOST_BLOCKS_OF_SUMS", 3)
-    check_backward(1000, 40, "float64", Activation.LEAKY_RELU)
-
-
 def test_what_nobody_wants_is_not_written() -> None:
     x, W, dy, y = (GPU.asarray(numbers(*s), "float32") for s in ((6, 2), (2, 4), (6, 4), (6, 4)))
     db = GPU.empty((4,), "float32")
     GPU.dense.backward(None, None, None, dy, x, W, y, Activation.RELU)
     GPU.dense.backward(None, None, db, dy, x, W, y, Activation.LINEAR)
     close(db, np.where(numbers(6, 4) > 0, numbers(6, 4), 0).sum(0), "float32")
-
-
-def test_the_same_bytes_every_time() -> None:
-    dy, y = numbers(1000, 33, dtype="float32"), numbers(1000, 33, seed=1, dtype="float32")
-    found = set()
-    for _ in range(4):
-        db, gradient = GPU.empty((33,), "float32"), GPU.asarray(dy, "float32")
-        row.bias_backward(db, gradient, GPU.asarray(y, "float32"), Activation.TANH)
-        found.add(GPU.to_numpy(db).tobytes() + GPU.to_numpy(gradient).tobytes())
-    assert len(found) == 1
 
 
 def test_nan_and_infinity_go_where_the_reference_has_them() -> None:
@@ -133,6 +103,6 @@ def test_nan_and_infinity_go_where_the_reference_has_them() -> None:
         want, db = np.empty(5, "float32"), GPU.empty((5,), "float32")
         expected, gradient = dy.copy(), GPU.asarray(dy, "float32")
         REFERENCE.dense.backward(None, None, want, expected, dy, dy, y, kind)
-        row.bias_backward(db, gradient, GPU.asarray(y, "float32"), kind)
+        column_sums(db, gradient, GPU.asarray(y, "float32"), kind)
         np.testing.assert_allclose(GPU.to_numpy(db), want, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(GPU.to_numpy(gradient), expected, rtol=1e-6)

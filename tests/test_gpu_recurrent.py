@@ -212,16 +212,6 @@ def test_the_cell_of_lstm(dtype):
             close(backend.to_numpy(of_dc0), dc0, dtype)
 
 
-def test_column_sums_of_many_rows():
-    backend, source = gpu_backend(), importlib.import_module("tinynn.backends.gpu.lstm").SOURCE
-    rng = np.random.default_rng(0)
-    for M, C in (1, 1), (64, 33), (65, 32), (1000, 5):
-        x = rng.standard_normal((M, C))
-        out = backend.empty((C,), np.float64)
-        recurrent.column_sums(out, backend.asarray(x, np.float64), source)
-        close(backend.to_numpy(out), x.sum(0), np.float64)
-
-
 @pytest.mark.parametrize("name", KINDS)
 def test_nothing(name):
     problem = Problem(name, 0, 3, 2, 4, OPTIONS["all"])

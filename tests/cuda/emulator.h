@@ -360,7 +360,7 @@ inline void arrive(const Copy& copy) {
 
 // 16 bytes (or 4) from global to shared memory: in every second launch they arrive at the wait, else at once.
 // Zeros where `valid` is false.
-template <int BYTES> void copy_async(void* to, const void* from, bool valid) {
+template <int BYTES, bool CACHED = false> void copy_async(void* to, const void* from, bool valid) {
     if ((uintptr_t)to % BYTES || (uintptr_t)from % BYTES) emulator::fail("misaligned asynchronous copy");
     emulator::now->copies.push_back({to, {valid ? from : nullptr, BYTES}});
     if (emulator::launches % 2 == 0) {  // as early as it may arrive, so that what is still read there is lost

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tinynn.activation import DEFAULT_ALPHA, Activation
-from tinynn.backends.gpu.cuda import Source, contiguous
+from tinynn.backends.gpu.cuda import Source, contiguous, given
 from tinynn.typing import Array
 
 SOURCE = Source("activation", "activations")
@@ -31,7 +31,6 @@ def backward(dx: Array, dy: Array, x: Array | None, y: Array, kind: Activation, 
         if dx is not dy:
             dx[...] = dy
         return
-    x = None if x is None else contiguous(x)
     SOURCE.each(
-        "activation_backward", y.size, dx, contiguous(dy), x, contiguous(y), NUMBER[kind], alpha_of(kind, alpha)
+        "activation_backward", y.size, dx, contiguous(dy), given(x), contiguous(y), NUMBER[kind], alpha_of(kind, alpha)
     )  # fmt: skip

@@ -49,7 +49,7 @@ extern "C" __global__ void __launch_bounds__(TILE * TILE_ROWS) move_heads(
     if (blockIdx.y == 1) h = {outer1, rows1, columns1, L1, W1};
     if (blockIdx.y == 2) h = {outer2, rows2, columns2, L2, W2};
     if (blockIdx.y == 3) h = {outer3, rows3, columns3, L3, W3};
-    Size down = (h.L + TILE - 1) / TILE, across = (h.W + TILE - 1) / TILE;
+    Size down = ceil_div(h.L, TILE), across = ceil_div(h.W, TILE);
     for (Size i = blockIdx.x; i < N * A * down * across; i += gridDim.x) {
         Size head = i / (down * across), place = i % (down * across);
         move_tile(h, head, A, place / across * TILE, place % across * TILE, back != 0);

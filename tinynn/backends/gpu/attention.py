@@ -15,7 +15,7 @@ from typing import Any
 
 from tinynn.backends.gpu import cuda
 from tinynn.backends.gpu.blas import matmul
-from tinynn.backends.gpu.cuda import Source, ceil_div, contiguous
+from tinynn.backends.gpu.cuda import Source, ceil_div, contiguous, given
 from tinynn.typing import Array
 
 SOURCE = Source("attention")
@@ -47,7 +47,7 @@ def forward(
     lay_out((q, q_rows, None), (k, None, k_columns), (v, v_rows, None))
     matmul(q_rows, k_columns, out=p)
     kept = p if keep is None else scratch(p, *p.shape)
-    mask = None if mask is None else contiguous(mask)
+    mask = given(mask)
     steps = (0, 0, 0, 0) if mask is None else steps_of(mask.shape)
     keep = None if keep is None else contiguous(keep.astype(p.dtype, copy=False))
     by_rows("softmax", p, kept, keep, mask, *steps, float(scale), bool(causal), A, T)

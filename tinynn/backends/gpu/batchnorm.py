@@ -12,10 +12,10 @@ from tinynn.activation import Activation
 from tinynn.backends.gpu import cuda
 from tinynn.backends.gpu.activation import NUMBER, alpha_of
 from tinynn.backends.gpu.channels import THREADS, cut, cut_for_sums
-from tinynn.backends.gpu.cuda import Source, contiguous
+from tinynn.backends.gpu.cuda import Source, contiguous, given
 from tinynn.typing import Array
 
-SOURCE = Source("batchnorm", "activations", "channels", "moments")
+SOURCE = Source("batchnorm", "activations", "packs", "channels", "moments")
 LINEAR = NUMBER[Activation.LINEAR], 0.0
 
 
@@ -127,10 +127,6 @@ def inference_backward(
     """The same with given statistics: dx = gamma rstd dy. dx may be dy."""
     if dx is not None or dgamma is not None or dbeta is not None:
         backward(dx, dgamma, dbeta, dy, x, mean, rstd, gamma, constant=True)
-
-
-def given(vector: Array | None) -> Array | None:
-    return None if vector is None else contiguous(vector)
 
 
 def update(moving: Array, batch: Array, momentum: float, scale: Array | None = None) -> None:

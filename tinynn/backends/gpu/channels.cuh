@@ -3,29 +3,14 @@
 // A block of threads has a tile: `width` channels (a power of two, at most 32: of floats a line of the cache) of a run
 // of rows. Neighbouring threads have neighbouring channels, V at a time, and then the next row, so that a warp reads
 // whole lines; a thread keeps its channels and goes down the rows. The grid, (tiles of channels, runs of rows), is that
-// of channels.py.
+// of channels.py. Needs packs.cuh and activations.cuh.
 
-constexpr int TILE_THREADS = 256;          // of a block, at most
-constexpr int WIDEST = 16 / sizeof(real);  // numbers in the widest access
-constexpr int AT_ONCE = 4;                 // rows whose loads are under way together
-
-// V neighbouring numbers, read and written in one access.
-template <int V> struct alignas(V * sizeof(real)) Pack {
-    real at[V];
-    __device__ __forceinline__ real& operator[](int v) { return at[v]; }
-    __device__ __forceinline__ real operator[](int v) const { return at[v]; }
-};
-
-template <int V> __device__ __forceinline__ Pack<V> load(const real* x) {
-    return *reinterpret_cast<const Pack<V>*>(x);
-}
-template <int V> __device__ __forceinline__ void store(real* y, const Pack<V>& p) {
-    *reinterpret_cast<Pack<V>*>(y) = p;
-}
+constexpr int TILE_THREADS = 256;  // of a block, at most
+constexpr int AT_ONCE = 4;         // rows whose loads are under way together
 
 // Whether rows of C numbers can be read in packs: all of these arrays (or null) begin at a multiple of 16 bytes.
 template <class... P> __device__ __forceinline__ bool in_packs(Size C, const P*... arrays) {
-    return C % WIDEST == 0 && (... | reinterpret_cast<unsigned long long>(arrays)) % 16 == 0;
+    return C % WIDEST == 0 && aligned<WIDEST>(arrays...);
 }
 
 template <int V> struct Tile {
@@ -45,6 +30,15 @@ template <int V> struct Tile {
     }
     __device__ __forceinline__ Tile(Size width, Size rows_of_run, Size M, Size C)
         : Tile(blockIdx.x, blockIdx.y, width, rows_of_run, M, C) {}
+};
+
+// N sums. A thread's own begin at zero.
+template <int N> struct Totals {
+    static constexpr int SIZE = N;
+    real at[N] = {};
+    __device__ __forceinline__ void merge(const Totals& other) {
+        for (int i = 0; i < N; i++) at[i] += other.at[i];
+    }
 };
 
 // What the block's threads of the same channels hold, merged in a tree; in each of them. All threads call it.

@@ -25,16 +25,23 @@ class Cut(NamedTuple):
     """Of a run."""
 
 
+def pack_of(C: int, itemsize: int) -> int:
+    """How many channels are read at once: those of 16 bytes, where rows are made of whole ones."""
+    pack = 16 // itemsize
+    return pack if C % pack == 0 else 1
+
+
 @lru_cache(4096)
-def cut(M: int, C: int, itemsize: int, least: int = 4, blocks: int = MOST_BLOCKS, runs: int = 65535) -> Cut:
+def cut(
+    M: int, C: int, itemsize: int, least: int = 4, blocks: int = MOST_BLOCKS, runs: int = 65535, widest: int = WIDTH
+) -> Cut:
     """Of M > 0 rows of C > 0 channels; it follows from the shape alone, and so does the order of sums.
 
     least: rows that a thread takes, where there are so many; those whose loads are under way together
     """
-    width = power_of_two(C, 1, WIDTH)
+    width = power_of_two(C, 1, widest)
     tiles = ceil_div(C, width)
-    pack = 16 // itemsize
-    at_once = THREADS * (pack if C % pack == 0 else 1) // width  # rows that the block's threads stand in
+    at_once = THREADS * pack_of(C, itemsize) // width  # rows that the block's threads stand in
     most = max(min(blocks // tiles, runs), 1)
     wanted = min(ceil_div(M, at_once * least), most)
     rows = ceil_div(ceil_div(M, wanted), at_once) * at_once

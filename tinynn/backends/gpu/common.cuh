@@ -21,6 +21,8 @@ template <class T> __device__ __forceinline__ T* dynamic_shared_memory() {
 }
 #endif
 
+template <class A, class B> __device__ __forceinline__ constexpr auto ceil_div(A a, B b) { return (a + b - 1) / b; }
+
 __device__ __forceinline__ int lane_index() { return threadIdx.x % WARP_SIZE; }
 __device__ __forceinline__ int warp_index() { return threadIdx.x / WARP_SIZE; }
 

@@ -178,7 +178,7 @@ struct Tile {
     Size row;
     int column;
     __device__ Tile(unsigned block, int columns) {
-        unsigned across = (columns + COLUMNS - 1) / COLUMNS;
+        unsigned across = ceil_div(columns, COLUMNS);
         row = (Size)(block / across) * ROWS;
         column = block % across * COLUMNS;
     }
@@ -204,7 +204,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, LEAST_BLOCKS) conv2d_forwa
     int depth = g.KH * g.KW * g.c;
     Matrix b(weights + (blockIdx.y * g.o + tile.column), g.O, depth, g.o - tile.column);
     Product<Windows::P, Matrix::P> product;
-    multiply(product, a, b, (depth + DEPTH - 1) / DEPTH);
+    multiply(product, a, b, ceil_div(depth, DEPTH));
 
     uint3 block = block_again();
     tile = Tile(block.x, g.o);
@@ -235,7 +235,7 @@ struct Phase {
     int phase, stride, inputs, first, step, taps, shift, dilation;
 
     __device__ Phase(int phase, int size, int stride, int before, int K, int dilation_)
-        : phase(phase), stride(stride), inputs((size - phase + stride - 1) / stride) {
+        : phase(phase), stride(stride), inputs(ceil_div(size - phase, stride)) {
         int divisor = stride;
         for (int rest = dilation_ % divisor; rest; ) {  // the greatest common one
             int next = divisor % rest;
@@ -281,7 +281,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, LEAST_BLOCKS) conv2d_input
     const real* turned = of_tap + (Size)tile.column * g.O + blockIdx.y * g.o;
     TurnedWeights b(turned, g, a, columns, down.step, right.step);
     Product<Windows::P, TurnedWeights::P> product;
-    multiply(product, a, b, (high * wide * g.o + DEPTH - 1) / DEPTH);
+    multiply(product, a, b, ceil_div(high * wide * g.o, DEPTH));
 
     uint3 block = block_again();
     down = rows_of(g, block.z), right = columns_of(g, block.z), tile = Tile(block.x, g.c);
@@ -299,13 +299,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, LEAST_BLOCKS) conv2d_input
             place = (place * g.H + h) * g.W + w;
         }
         real* to = dx + (place * g.C + first);
-#pragma unroll
-        for (int c = 0; c < product.PER_THREAD_COLUMNS; c++) {
-            real values[product.WIDTH];
-#pragma unroll
-            for (int i = 0; i < product.WIDTH; i++) values[i] = product.value(r, c, i);
-            write_numbers(to + product.column(c), values, columns - product.column(c), aligned);
-        }
+        write_row(to, product, r, columns, aligned);
     }
 }
 
@@ -320,7 +314,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, LEAST_BLOCKS) conv2d_weigh
     Pixels a(x + blockIdx.y * g.c, g, tile.row, first_pixel, pixels);
     Matrix b(dz + (first_pixel * g.O + first), g.O, pixels, columns);
     Product<Pixels::P, Matrix::P> product;
-    multiply(product, a, b, (pixels + DEPTH - 1) / DEPTH);
+    multiply(product, a, b, ceil_div(pixels, DEPTH));
 
     uint3 block = block_again();
     tile = Tile(block.x, g.o);
@@ -332,12 +326,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, LEAST_BLOCKS) conv2d_weigh
     for (int r = 0; r < product.PER_THREAD_ROWS; r++) {
         if (product.row(r) >= rows) continue;
         real* to = parts + (Size)product.row(r) * g.O;
-#pragma unroll
-        for (int c = 0; c < product.PER_THREAD_COLUMNS; c++) {
-            real values[product.WIDTH];
-#pragma unroll
-            for (int i = 0; i < product.WIDTH; i++) values[i] = product.value(r, c, i);
-            write_numbers(to + product.column(c), values, columns - product.column(c), aligned);
-        }
+        write_row(to, product, r, columns, aligned);
     }
 }

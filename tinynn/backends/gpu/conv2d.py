@@ -21,8 +21,9 @@ from tinynn.backends.gpu import activation as activations
 from tinynn.backends.gpu import conv2d_direct as direct
 from tinynn.backends.gpu import cuda, im2col
 from tinynn.backends.gpu.activation import NUMBER, alpha_of
-from tinynn.backends.gpu.conv2d_direct import Numbers, add_parts, geometry, shares
-from tinynn.backends.gpu.cuda import Source, ceil_div, contiguous, size_of
+from tinynn.backends.gpu.columns import column_sums
+from tinynn.backends.gpu.conv2d_direct import Numbers, geometry, shares
+from tinynn.backends.gpu.cuda import Source, aligned, ceil_div, given, size_of
 from tinynn.typing import Array, Shape
 from tinynn.window import Window
 
@@ -128,7 +129,7 @@ def forward(
     """y = activation(b + sum over u, v, c of x[n, i s + u d - top, j s + v d - left, c] W[u, v, c, o])"""
     if not y.size:
         return
-    x, W, b = aligned(x), aligned(W), None if b is None else contiguous(b)
+    x, W, b = aligned(x), aligned(W), given(b)
     sizes = geometry(x.shape, W.shape, window, groups)
     inside = activation if activation in FUSED else Activation.LINEAR
     if written_down(x.shape, y.shape, W.shape):
@@ -172,7 +173,7 @@ def backward(
         return
     dz, x, W = aligned(dy), aligned(x), aligned(W)
     if db is not None:
-        direct.column_sums(db, dz, None if activation is Activation.LINEAR else y, activation)
+        column_sums(db, dz, y, activation)
     else:
         activations.backward(dz, dz, None, y, activation)
     if written_down(x.shape, y.shape, W.shape):
@@ -214,7 +215,8 @@ def weights(dW: Array, x: Array, dz: Array, groups: int, sizes: Numbers, exact: 
     parts = dW if splits == 1 else cuda.cupy.empty((splits, dW.size), dW.dtype)
     grid = blocks, groups, splits
     source(tile).launch("conv2d_weights", grid, tile.threads, parts, x, dz, share, *sizes)
-    add_parts(dW, parts, splits)
+    if splits > 1:
+        column_sums(dW, parts)
 
 
 # -- questions to the shape ------------------------------------------------------------------------------------------
@@ -232,12 +234,6 @@ def few_channels(W_shape: Shape, groups: int) -> bool:
 def vector_for(c: int, o: int) -> int:
     """How many channels, in and out, are neighbours at addresses that 16 bytes may be read from."""
     return 4 if c % 4 == 0 and o % 4 == 0 else 1
-
-
-def aligned(x: Array) -> Array:
-    """The array, copied if it is not contiguous, or begins where 16 bytes cannot be read at once (a view may)."""
-    x = contiguous(x)
-    return x if x.data.ptr % 16 == 0 else x.copy()
 
 
 def is_exact(y: Array, fast: bool) -> bool:

@@ -1,5 +1,5 @@
-// What a convolution needs beside products of matrices: groups of few channels, where a thread adds up one number by
-// itself (neighbouring threads have neighbouring channels), and the sums over blocks and over outputs.
+// Convolutions in groups of few channels, where a thread adds up one number by itself: neighbouring threads have
+// neighbouring channels.
 
 // Blocks cover the elements of y.
 extern "C" __global__ void direct_forward(
@@ -34,17 +34,11 @@ extern "C" __global__ void direct_inputs(
         int channel = take(n, g.C), w = take(n, g.W), h = take(n, g.H), group = channel / g.c;
         const real* image = dz + n * g.OH * g.OW * g.O + group * g.o;
         real sum = 0;
-        for (int u = 0; u < g.KH; u++) {
-            int i = h + g.top - u * g.dilation_h;
-            if (i < 0 || i % g.stride_h || i / g.stride_h >= g.OH) continue;
-            for (int v = 0; v < g.KW; v++) {
-                int j = w + g.left - v * g.dilation_w;
-                if (j < 0 || j % g.stride_w || j / g.stride_w >= g.OW) continue;
-                const real* pixel = image + ((Size)(i / g.stride_h) * g.OW + j / g.stride_w) * g.O;
-                const real* of_tap = weights + ((Size)(u * g.KW + v) * g.c + channel % g.c) * g.O + group * g.o;
-                for (int o = 0; o < g.o; o++) sum = fma(pixel[o], of_tap[o], sum);
-            }
-        }
+        each_output(g, h, w, [&](Size output, int tap) {
+            const real* pixel = image + output * g.O;
+            const real* of_tap = weights + ((Size)tap * g.c + channel % g.c) * g.O + group * g.o;
+            for (int o = 0; o < g.o; o++) sum = fma(pixel[o], of_tap[o], sum);
+        });
         dx[e] = sum;
     }
 }
@@ -73,43 +67,4 @@ extern "C" __global__ void direct_weights(
         }
         parts[e] = sum;
     }
-}
-
-// -- sums ------------------------------------------------------------------------------------------------------------
-
-// sums (n,) = those of parts (count, n) over the first axis, in its order. A block of 8 warps has 32 columns.
-extern "C" __global__ void add_parts(real* sums, const real* parts, Size count, Size n) {
-    __shared__ real of_warp[8][WARP_SIZE];
-    Size i = (Size)blockIdx.x * WARP_SIZE + lane_index();
-    real sum = 0;
-    if (i < n)
-        for (Size part = warp_index(); part < count; part += 8) sum += parts[part * n + i];
-    of_warp[warp_index()][lane_index()] = sum;
-    __syncthreads();
-    if (warp_index() || i >= n) return;
-    for (int w = 1; w < 8; w++) sum += of_warp[w][lane_index()];
-    sums[i] = sum;
-}
-
-// dz = dy f'(y), in place, and parts (blocks, O) of its sums over rows. y is null for the linear f.
-// Blocks: (shares of rows, shares of columns); `width` threads of 256, a power of two, have neighbouring columns.
-extern "C" __global__ void column_sums(
-    real* parts, real* dz, const real* y, Size kind, double alpha, Size rows, Size O, Size share, Size width) {
-    __shared__ real sums[256];
-    int across = threadIdx.x % (int)width, down = threadIdx.x / (int)width, height = 256 / (int)width;
-    Size column = blockIdx.y * width + across, first = blockIdx.x * share, last = min(first + share, rows);
-    real sum = 0;
-    if (column < O)
-        for (Size row = first + down; row < last; row += height) {
-            Size e = row * O + column;
-            real d = dz[e];
-            if (y) dz[e] = d = activate_backward((int)kind, d, real(0), y[e], (real)alpha);
-            sum += d;
-        }
-    sums[threadIdx.x] = sum;
-    for (int step = height / 2; step > 0; step /= 2) {
-        __syncthreads();
-        if (down < step) sums[threadIdx.x] += sums[threadIdx.x + step * (int)width];
-    }
-    if (down == 0 && column < O) parts[blockIdx.x * O + column] = sums[threadIdx.x];
 }

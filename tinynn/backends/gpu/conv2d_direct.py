@@ -1,7 +1,7 @@
-"""What conv2d.py needs beside products of matrices: groups of few channels, sums over blocks, and over outputs.
+"""Convolutions that are no products of matrices, which conv2d.py turns to: a thread makes one number by itself.
 
-A convolution in groups of few channels (a depthwise one has one) moves more memory than it multiplies: a thread makes
-one number by itself, and neighbouring threads have neighbouring channels.
+A convolution in groups of few channels (a depthwise one has one) moves more memory than it multiplies;
+neighbouring threads have neighbouring channels.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ from functools import cache
 from tinynn.activation import Activation
 from tinynn.backends.gpu import cuda
 from tinynn.backends.gpu.activation import NUMBER, alpha_of
-from tinynn.backends.gpu.cuda import Source, ceil_div, contiguous, power_of_two
+from tinynn.backends.gpu.columns import column_sums
+from tinynn.backends.gpu.cuda import Source, ceil_div
 from tinynn.typing import Array, Shape
 from tinynn.window import Window
 
 SOURCE = Source("conv2d_direct", "activations", "convolution")
-SUM_THREADS = 256
-WANTED_BLOCKS = 512
-"""Of a sum over rows: about four for each multiprocessor of a large card."""
 WANTED_THREADS = 1 << 18
 LEAST_OUTPUTS = 64
 """That a thread adds up in a weight gradient."""
@@ -47,10 +45,8 @@ def weights(dW: Array, x: Array, dz: Array, sizes: Numbers) -> None:
     splits, share = shares(outputs, ceil_div(WANTED_THREADS, dW.size), LEAST_OUTPUTS)
     parts = dW if splits == 1 else cuda.cupy.empty((splits, dW.size), dW.dtype)
     SOURCE.each("direct_weights", splits * dW.size, parts, x, dz, share, *sizes)
-    add_parts(dW, parts, splits)
-
-
-# -- sums ------------------------------------------------------------------------------------------------------------
+    if splits > 1:
+        column_sums(dW, parts)
 
 
 def shares(n: int, wanted: int, least: int, unit: int = 1) -> tuple[int, int]:
@@ -58,22 +54,3 @@ def shares(n: int, wanted: int, least: int, unit: int = 1) -> tuple[int, int]:
     parts = max(min(wanted, n // least, 65535), ceil_div(n, 1 << 30))  # places in a part have 32 bits
     share = ceil_div(ceil_div(n, parts), unit) * unit
     return ceil_div(n, share), share
-
-
-def add_parts(out: Array, parts: Array, count: int) -> None:
-    """out = the sum of ``count`` arrays of its size, in their order; nothing to do for one, which is out itself."""
-    if count > 1:
-        SOURCE.launch("add_parts", ceil_div(out.size, 32), 256, out, parts, count, out.size)
-
-
-def column_sums(db: Array, dz: Array, y: Array | None, kind: Activation) -> None:
-    """db = sum over n, i, j of dz; before that dz *= f'(y) in place, unless y is None."""
-    O = db.size
-    rows, width = dz.size // O, power_of_two(O, 1, 128)
-    chunks = ceil_div(O, width)
-    blocks, share = shares(rows, ceil_div(WANTED_BLOCKS, chunks), 8 * SUM_THREADS // width)
-    parts = db if blocks == 1 else cuda.cupy.empty((blocks, O), db.dtype)
-    y = None if y is None else contiguous(y)
-    args = parts, dz, y, NUMBER[kind], alpha_of(kind), rows, O, share, width
-    SOURCE.launch("column_sums", (blocks, chunks), SUM_THREADS, *args)
-    add_parts(db, parts, blocks)

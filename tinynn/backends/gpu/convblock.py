@@ -12,13 +12,12 @@ from tinynn.activation import Activation
 from tinynn.backends.base import Block
 from tinynn.backends.gpu import batchnorm, conv2d, cuda, pool2d
 from tinynn.backends.gpu.activation import NUMBER, alpha_of
-from tinynn.backends.gpu.batchnorm import given
 from tinynn.backends.gpu.channels import THREADS, cut, cut_for_sums
-from tinynn.backends.gpu.cuda import Source, contiguous
+from tinynn.backends.gpu.cuda import Source, contiguous, given
 from tinynn.backends.gpu.pool2d import arguments_of, places_of
 from tinynn.typing import Array
 
-SOURCE = Source("convblock", "activations", "channels", "moments", "windows")
+SOURCE = Source("convblock", "activations", "packs", "channels", "moments", "windows")
 
 
 def forward(

@@ -28,6 +28,19 @@ __device__ __forceinline__ int take(Size& n, int d) {
     return rest;
 }
 
+// use(number of the output in its image, tap u KW + v) for each output that sees input (h, w), by which tap
+template <class Use> __device__ __forceinline__ void each_output(const Geometry& g, int h, int w, Use use) {
+    for (int u = 0; u < g.KH; u++) {
+        int i = h + g.top - u * g.dilation_h;
+        if (i < 0 || i % g.stride_h || i / g.stride_h >= g.OH) continue;
+        for (int v = 0; v < g.KW; v++) {
+            int j = w + g.left - v * g.dilation_w;
+            if (j < 0 || j % g.stride_w || j / g.stride_w >= g.OW) continue;
+            use((Size)(i / g.stride_h) * g.OW + j / g.stride_w, u * g.KW + v);
+        }
+    }
+}
+
 // The kinds that a convolution applies itself; the others would only make its kernels larger.
 __device__ __forceinline__ real fused(int kind, real x, real alpha) {
     switch (kind) {

@@ -80,6 +80,11 @@ class Source:
         if n:
             self.launch(kernel, min(ceil_div(n, THREADS), MOST_BLOCKS), THREADS, *args, n)
 
+    def by_fours(self, kernel: str, n: int, *args: Any, most: int = MOST_BLOCKS) -> None:
+        """The same for a kernel whose threads take four elements at a time."""
+        if n:
+            self.launch(kernel, min(ceil_div(n, 4 * THREADS), most), THREADS, *args, n)
+
 
 def argument(value: Any) -> Any:
     """A kernel's argument as CuPy passes it rightly."""
@@ -101,6 +106,17 @@ def module(code: str, options: tuple[str, ...]) -> Any:
 def contiguous(x: Array) -> Array:
     """The array, copied if its elements do not lie one after the other."""
     return x if lies_whole(x) else cupy.ascontiguousarray(x)
+
+
+def given(x: Array | None) -> Array | None:
+    """The same of what may be left out."""
+    return None if x is None else contiguous(x)
+
+
+def aligned(x: Array) -> Array:
+    """The array, copied if it is not contiguous, or begins where 16 bytes cannot be read at once (a view may)."""
+    x = contiguous(x)
+    return x if x.data.ptr % 16 == 0 else x.copy()
 
 
 def lies_whole(x: Array) -> bool:

@@ -16,26 +16,26 @@ extern "C" __global__ void dropout_forward(
     real* y, bool* mask, const real* x, Size limit, double scale, const unsigned* step, Size key0, Size key1,
     Size substream, Size call, Size n) {
     Draw draw = DRAW;
-    bool packed = aligned<4>(y) && aligned<4>(mask) && aligned<4>(x);
-    EACH(i, (n + 3) / 4) {
+    bool packed = aligned<4>(y, mask, x);
+    EACH(i, ceil_div(n, 4)) {
         Words words = draw.words(i);
-        Pack<bool, 4> keep;
-        Pack<real, 4> factor;
+        Pack<4, bool> keep;
+        Pack<4> factor;
         for (int k = 0; k < 4; k++) {
-            keep.v[k] = (Size)words.w[k] >= limit;
-            factor.v[k] = keep.v[k] ? (real)scale : real(0);
+            keep[k] = (Size)words.w[k] >= limit;
+            factor[k] = keep[k] ? (real)scale : real(0);
         }
         Size e = 4 * i;
         if (packed && e + 4 <= n) {
-            Pack<real, 4> out = load_pack<4>(x + e);
-            for (int k = 0; k < 4; k++) out.v[k] *= factor.v[k];
-            store_pack<4>(y + e, out);
-            store_pack<4>(mask + e, keep);
+            Pack<4> out = load<4>(x + e);
+            for (int k = 0; k < 4; k++) out[k] *= factor[k];
+            store(y + e, out);
+            store(mask + e, keep);
         } else {
             for (int k = 0; k < 4; k++)
                 if (e + k < n) {
-                    y[e + k] = x[e + k] * factor.v[k];
-                    mask[e + k] = keep.v[k];
+                    y[e + k] = x[e + k] * factor[k];
+                    mask[e + k] = keep[k];
                 }
         }
     }
@@ -43,16 +43,16 @@ extern "C" __global__ void dropout_forward(
 
 template <int W> __device__ void scale_kept(real* dx, const real* dy, const bool* mask, real scale, Size n) {
     EACH(i, n / W) {
-        Pack<real, W> g = load_pack<W>(dy + i * W);
-        Pack<bool, W> keep = load_pack<W>(mask + i * W);
-        for (int k = 0; k < W; k++) g.v[k] *= keep.v[k] ? scale : real(0);
-        store_pack<W>(dx + i * W, g);
+        Pack<W> g = load<W>(dy + i * W);
+        Pack<W, bool> keep = load<W>(mask + i * W);
+        for (int k = 0; k < W; k++) g[k] *= keep[k] ? scale : real(0);
+        store(dx + i * W, g);
     }
 }
 
 // dx may be dy.
 extern "C" __global__ void dropout_backward(real* dx, const real* dy, const bool* mask, double scale, Size n) {
-    Size packed = aligned<4>(dx) && aligned<4>(dy) && aligned<4>(mask) ? n - n % 4 : 0;
+    Size packed = aligned<4>(dx, dy, mask) ? n - n % 4 : 0;
     scale_kept<4>(dx, dy, mask, (real)scale, packed);
     scale_kept<1>(dx + packed, dy + packed, mask + packed, (real)scale, n - packed);
 }
@@ -73,17 +73,17 @@ extern "C" __global__ void dropout_normal(
     real* out, double stddev, const unsigned* step, Size key0, Size key1, Size substream, Size call, Size n) {
     Draw draw = DRAW;
     bool packed = aligned<4>(out);
-    EACH(i, (n + 3) / 4) {
+    EACH(i, ceil_div(n, 4)) {
         Words words = draw.words(i);
-        Pack<real, 4> z;
-        box_muller(z.v[0], z.v[1], words.w[0], words.w[1], (real)stddev);
-        box_muller(z.v[2], z.v[3], words.w[2], words.w[3], (real)stddev);
+        Pack<4> z;
+        box_muller(z[0], z[1], words.w[0], words.w[1], (real)stddev);
+        box_muller(z[2], z[3], words.w[2], words.w[3], (real)stddev);
         Size e = 4 * i;
         if (packed && e + 4 <= n) {
-            store_pack<4>(out + e, z);
+            store(out + e, z);
         } else {
             for (int k = 0; k < 4; k++)
-                if (e + k < n) out[e + k] = z.v[k];
+                if (e + k < n) out[e + k] = z[k];
         }
     }
 }

@@ -7,7 +7,7 @@ where they are used, and the step's number is read on the card.
 from __future__ import annotations
 
 from tinynn.backends.base import Key
-from tinynn.backends.gpu.cuda import MOST_BLOCKS, THREADS, Source, ceil_div, contiguous
+from tinynn.backends.gpu.cuda import Source, contiguous
 from tinynn.backends.reference.dropout import threshold
 from tinynn.typing import Array
 
@@ -17,22 +17,16 @@ SOURCE = Source("dropout", "packs", "philox")
 def forward(y: Array, mask: Array, x: Array, rate: float, key: Key, step: Array, substream: int, call: int) -> None:
     """mask = (word >= rate 2**32), y = x mask / (1 - rate)"""
     scale = 1.0 / (1.0 - rate)
-    by_fours(
+    SOURCE.by_fours(
         "dropout_forward", x.size, y, mask, contiguous(x), threshold(rate), scale, step, *key, substream, call
     )  # fmt: skip
 
 
 def backward(dx: Array, dy: Array, mask: Array, rate: float) -> None:
     """dx = dy mask / (1 - rate). dx may be dy."""
-    by_fours("dropout_backward", dy.size, dx, contiguous(dy), contiguous(mask), 1.0 / (1.0 - rate))
+    SOURCE.by_fours("dropout_backward", dy.size, dx, contiguous(dy), contiguous(mask), 1.0 / (1.0 - rate))
 
 
 def normal(out: Array, stddev: float, key: Key, step: Array, substream: int, call: int) -> None:
     """sqrt(-2 ln u1) (cos, sin)(2 pi u2), with u1 = (w0 + 1) / 2**32 in (0, 1] and u2 = w1 / 2**32"""
-    by_fours("dropout_normal", out.size, out, float(stddev), step, *key, substream, call)
-
-
-def by_fours(kernel: str, n: int, *args: Array | float) -> None:
-    """Launch a kernel whose threads take four of n elements at a time."""
-    if n:
-        SOURCE.launch(kernel, min(ceil_div(n, 4 * THREADS), MOST_BLOCKS), THREADS, *args, n)
+    SOURCE.by_fours("dropout_normal", out.size, out, float(stddev), step, *key, substream, call)

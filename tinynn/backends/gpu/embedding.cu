@@ -18,10 +18,9 @@ template <class T> __device__ void copy_rows(T* y, const T* W, const int* ids, S
 
 // y[m] = W[ids[m]]: `across` threads, a power of two, copy a row, in pieces of 16 bytes where that is possible.
 extern "C" __global__ void gather(real* y, const real* W, const int* ids, Size M, Size D, Size across) {
-    constexpr int PIECE = 16 / sizeof(real);
-    if (D % PIECE == 0 && aligned<PIECE>(y) && aligned<PIECE>(W)) {
-        using Piece = Pack<real, PIECE>;
-        copy_rows((Piece*)y, (const Piece*)W, ids, M, D / PIECE, (int)across);
+    if (D % WIDEST == 0 && aligned<WIDEST>(y, W)) {
+        using Piece = Pack<WIDEST>;
+        copy_rows((Piece*)y, (const Piece*)W, ids, M, D / WIDEST, (int)across);
     } else {
         copy_rows(y, W, ids, M, D, (int)across);
     }

@@ -12,15 +12,14 @@ from __future__ import annotations
 from tinynn.activation import Activation
 from tinynn.backends.gpu import cuda
 from tinynn.backends.gpu.blas import matmul
-from tinynn.backends.gpu.cuda import contiguous
+from tinynn.backends.gpu.columns import column_sums
+from tinynn.backends.gpu.cuda import contiguous, given
 from tinynn.backends.gpu.recurrent import (
     DEEP,
     GATED,
     back,
-    column_sums,
     first_states,
     flat,
-    given,
     input_gradients,
     launcher,
     numbers,
@@ -59,7 +58,7 @@ def forward(
         return
     N, T, H = h.shape
     projected(gates, x, W)
-    U, b, bu, mask, keep = given(U, b, bu, mask, keep)
+    U, b, bu, mask, keep = map(given, (U, b, bu, mask, keep))
     h0, fed = first_states(h, h0, keep)
     if reset_after:
         steps = [launcher(
@@ -117,7 +116,7 @@ def backward(
         )  # fmt: skip
         return
     N, T, H = h.shape
-    dh, dlast, h, h0, mask, keep = given(dh, dlast, h, h0, mask, keep)
+    dh, dlast, h, h0, mask, keep = map(given, (dh, dlast, h, h0, mask, keep))
     carried = cuda.cupy.empty((N, H), h.dtype) if dh0 is None else dh0
     first = cuda.cupy.zeros((N, H), h.dtype) if h0 is None else h0
     du = cuda.cupy.empty((N, T, 3 * H), h.dtype) if reset_after else None
@@ -135,7 +134,7 @@ def backward(
         step(t)
         if reset is not None and 0 <= t < T:
             reset(t)
-    input_gradients(dx, dW, db, gates, x, W, mask, SOURCE)
+    input_gradients(dx, dW, db, gates, x, W, mask)
     if dU is not None:
         state = states_into_U(h, h0, keep, backwards, SOURCE)
         if du is not None:
@@ -144,4 +143,4 @@ def backward(
             matmul(state.T, flat(gates)[:, : 2 * H], out=dU[:, : 2 * H])
             matmul(flat(inner).T, flat(gates)[:, 2 * H :], out=dU[:, 2 * H :])
     if dbu is not None and du is not None:
-        column_sums(dbu, flat(du), SOURCE)
+        column_sums(dbu, du)

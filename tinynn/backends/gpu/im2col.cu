@@ -23,16 +23,10 @@ extern "C" __global__ void col2im(real* dx, const real* columns, GEOMETRY, Size 
         Size n = e;
         int channel = take(n, g.C), w = take(n, g.W), h = take(n, g.H), group = channel / g.c;
         real sum = 0;
-        for (int u = 0; u < g.KH; u++) {
-            int i = h + g.top - u * g.dilation_h;
-            if (i < 0 || i % g.stride_h || i / g.stride_h >= g.OH) continue;
-            for (int v = 0; v < g.KW; v++) {
-                int j = w + g.left - v * g.dilation_w;
-                if (j < 0 || j % g.stride_w || j / g.stride_w >= g.OW) continue;
-                Size output = group * outputs + (n * g.OH + i / g.stride_h) * g.OW + j / g.stride_w;
-                sum += columns[((output * g.KH + u) * g.KW + v) * g.c + channel % g.c];
-            }
-        }
+        Size first = group * outputs + n * g.OH * g.OW;  // of the image
+        each_output(g, h, w, [&](Size output, int tap) {
+            sum += columns[((first + output) * g.KH * g.KW + tap) * g.c + channel % g.c];
+        });
         dx[e] = sum;
     }
 }

@@ -7,12 +7,11 @@ float32 is enough. Source: J. Ba, J. Kiros, G. Hinton, "Layer normalization", 20
 from __future__ import annotations
 
 from tinynn.backends.gpu import cuda
-from tinynn.backends.gpu.batchnorm import given
-from tinynn.backends.gpu.channels import THREADS, cut_for_sums
-from tinynn.backends.gpu.cuda import Source, ceil_div, contiguous, power_of_two
+from tinynn.backends.gpu.channels import THREADS, cut_for_sums, pack_of
+from tinynn.backends.gpu.cuda import Source, ceil_div, contiguous, given, power_of_two
 from tinynn.typing import Array
 
-SOURCE = Source("layernorm", "activations", "channels", "moments")
+SOURCE = Source("layernorm", "activations", "packs", "channels", "moments")
 WARP = 32
 HELD = 4
 """Packs of a row that a thread keeps in registers."""
@@ -36,8 +35,7 @@ def forward(
 
 def teams(M: int, F: int, itemsize: int) -> tuple[int, int, int]:
     """Threads that share a row, threads of a block, blocks: two packs a thread, and HELD in rows longer than a warp."""
-    pack = 16 // itemsize
-    packs = F // pack if F % pack == 0 else F
+    packs = F // pack_of(F, itemsize)
     if packs <= WARP * HELD:
         size, threads = power_of_two(ceil_div(packs, 2), 1, WARP), THREADS
     else:

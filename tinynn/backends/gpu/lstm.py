@@ -10,14 +10,13 @@ from __future__ import annotations
 from tinynn.activation import Activation
 from tinynn.backends.gpu import cuda
 from tinynn.backends.gpu.blas import matmul
-from tinynn.backends.gpu.cuda import contiguous
+from tinynn.backends.gpu.cuda import contiguous, given
 from tinynn.backends.gpu.recurrent import (
     DEEP,
     GATED,
     back,
     first_states,
     flat,
-    given,
     input_gradients,
     launcher,
     numbers,
@@ -55,7 +54,7 @@ def forward(
         return
     N, T, H = h.shape
     projected(gates, x, W)
-    c0, U, b, mask, r = given(c0, U, b, mask, r)
+    c0, U, b, mask, r = map(given, (c0, U, b, mask, r))
     h0, fed = first_states(h, h0, r)
     if c0 is None:
         c0 = cuda.cupy.zeros((N, H), h.dtype)
@@ -98,7 +97,7 @@ def backward(
         )  # fmt: skip
         return
     N, T, H = h.shape
-    dh, dlast, dclast, h, c, h0, c0, mask, r = given(dh, dlast, dclast, h, c, h0, c0, mask, r)
+    dh, dlast, dclast, h, c, h0, c0, mask, r = map(given, (dh, dlast, dclast, h, c, h0, c0, mask, r))
     carried = cuda.cupy.empty((N, H), h.dtype) if dh0 is None else dh0
     gc = cuda.cupy.empty((N, H), h.dtype) if dc0 is None else dc0
     first_c = cuda.cupy.zeros((N, H), h.dtype) if c0 is None else c0
@@ -109,14 +108,14 @@ def backward(
     )  # fmt: skip
     for t in back(T, backwards, dh0 is not None):
         step(t)
-    input_gradients(dx, dW, db, gates, x, W, mask, SOURCE)
+    input_gradients(dx, dW, db, gates, x, W, mask)
     if dU is not None:
         matmul(states_into_U(h, h0, r, backwards, SOURCE).T, flat(gates), out=dU)
 
 
 def cell(h: Array, c: Array, gates: Array, c0: Array | None, kind: Activation, gate: Activation) -> None:
     """i, f, o = s(z), n = a(z_c), in the place of z;  c = f c0 + i n,  h = o a(c)"""
-    (c0,) = given(c0)
+    c0 = given(c0)
     SOURCE.each("lstm_cell", h.size, h, c, gates, c0, h.shape[-1], *numbers(kind, gate))
 
 
@@ -131,7 +130,7 @@ def cell_backward(
     gate: Activation,
 ) -> None:
     """dz of that step in the place of the gates, and dc0 = dc f. dc0 may be dc."""
-    dh, dc, c, c0 = given(dh, dc, c, c0)
+    dh, dc, c, c0 = map(given, (dh, dc, c, c0))
     SOURCE.each(
         "lstm_cell_backward", c.size, gates, dc0, dh, dc, c, c0, c.shape[-1], *numbers(kind, gate)
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinynn.backends.gpu.cuda import MOST_BLOCKS, THREADS, Source, ceil_div, contiguous
+from tinynn.backends.gpu.cuda import Source, contiguous
 from tinynn.typing import Array
 
 SOURCE = Source("merge", "activations", "packs")
@@ -10,7 +10,7 @@ SOURCE = Source("merge", "activations", "packs")
 
 def relu_sum(y: Array, a: Array, b: Array) -> None:
     """y = max(a + b, 0); NaN stays"""
-    by_fours("relu_sum", y.size, y, contiguous(a), contiguous(b))
+    SOURCE.by_fours("relu_sum", y.size, y, contiguous(a), contiguous(b))
 
 
 def relu_sum_backward(da: Array | None, db: Array | None, dy: Array, y: Array) -> None:
@@ -18,10 +18,4 @@ def relu_sum_backward(da: Array | None, db: Array | None, dy: Array, y: Array) -
     if da is None:
         da, db = db, None
     if da is not None:
-        by_fours("relu_sum_backward", y.size, da, db, contiguous(dy), contiguous(y))
-
-
-def by_fours(kernel: str, n: int, *arrays: Array | None) -> None:
-    """Launch a kernel whose threads take four of n elements at a time."""
-    if n:
-        SOURCE.launch(kernel, min(ceil_div(n, 4 * THREADS), MOST_BLOCKS), THREADS, *arrays, n)
+        SOURCE.by_fours("relu_sum_backward", y.size, da, db, contiguous(dy), contiguous(y))

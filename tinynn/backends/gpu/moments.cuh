@@ -22,17 +22,23 @@ template <int V> struct Moments {
 };
 
 // s = sum g, t = sum g xhat
-template <int V> struct Sums {
-    static constexpr int SIZE = 2 * V;
-    real at[SIZE] = {};
-    __device__ __forceinline__ real& s(int v) { return at[v]; }
-    __device__ __forceinline__ real& t(int v) { return at[V + v]; }
-    __device__ __forceinline__ void merge(const Sums& other) {
-        for (int i = 0; i < SIZE; i++) at[i] += other.at[i];
-    }
+template <int V> struct Sums : Totals<2 * V> {
+    __device__ __forceinline__ real& s(int v) { return this->at[v]; }
+    __device__ __forceinline__ real& t(int v) { return this->at[V + v]; }
 };
 
 // -- of a run of rows, into `parts` (runs, 2, C) ----------------------------------------------------------------------
+
+// Of channel v of the tile the numbers a(v) and b(v).
+template <int V, class A, class B>
+__device__ __forceinline__ void write_part(real* parts, const Tile<V>& tile, Size C, A a, B b) {
+    if (tile.row != 0 || !tile.there) return;
+    real* part = parts + blockIdx.y * 2 * C + tile.c;
+    for (int v = 0; v < V; v++) {
+        part[v] = a(v);
+        part[C + v] = b(v);
+    }
+}
 
 // Moments of x - x[0]: so numbers far from zero lose no digits, and floats are enough. Eight rows are held at once, and
 // their squares are those about their own mean.
@@ -74,13 +80,7 @@ __device__ __forceinline__ void write_moments(real* parts, const real* x, const 
         }
     }
     all = over_block(all, tile);
-    if (tile.row == 0 && tile.there) {
-        real* part = parts + blockIdx.y * 2 * C + tile.c;
-        for (int v = 0; v < V; v++) {
-            part[v] = all.mean(v);
-            part[C + v] = all.M2(v);
-        }
-    }
+    write_part(parts, tile, C, [&](int v) { return all.mean(v); }, [&](int v) { return all.M2(v); });
 }
 
 // Sums of g and xhat of the rows. `rows` reads in two steps, the second where the first said, and then computes: so the
@@ -112,13 +112,7 @@ __device__ __forceinline__ void write_sums(real* parts, const Rows& rows, const 
         }
     }
     all = over_block(all, tile);
-    if (tile.row == 0 && tile.there) {
-        real* part = parts + blockIdx.y * 2 * C + tile.c;
-        for (int v = 0; v < V; v++) {
-            part[v] = all.s(v);
-            part[C + v] = all.t(v);
-        }
-    }
+    write_part(parts, tile, C, [&](int v) { return all.s(v); }, [&](int v) { return all.t(v); });
 }
 
 // -- of all runs: every block that needs them merges the parts of its channels, in the same order ---------------------

@@ -5,36 +5,30 @@
 // makes it from the state, in float64 (a few operations, which would be dear for every thread where doubles are slow);
 // then the block goes over its elements in packs of 16 bytes. A skipped step returns before it has read a gradient.
 
-struct __align__(16) Pack {
-    static constexpr int SIZE = 16 / sizeof(real);
-    real of[SIZE];
-};
-
-// Arrays that begin on 16 bytes are read in packs; null pointers do.
-__device__ __forceinline__ bool packed(const void* a, const void* b, const void* c = nullptr, const void* d = nullptr,
-                                       const void* e = nullptr) {
-    return ((size_t)a | (size_t)b | (size_t)c | (size_t)d | (size_t)e) % 16 == 0;
+// Pack i of a slot, or of none.
+__device__ __forceinline__ Pack<WIDEST> pack(const real* a, Size i) {
+    return a ? ((const Pack<WIDEST>*)a)[i] : Pack<WIDEST>();
 }
-
-__device__ __forceinline__ Pack pack(const real* a, Size i) { return a ? ((const Pack*)a)[i] : Pack(); }
-__device__ __forceinline__ void store(real* a, Size i, const Pack& value) { if (a) ((Pack*)a)[i] = value; }
+__device__ __forceinline__ void put(real* a, Size i, const Pack<WIDEST>& value) {
+    if (a) ((Pack<WIDEST>*)a)[i] = value;
+}
 
 // rule(w[i], g[i], a[i], b[i], c[i]) for every i; a, b and c are slots or null. w may be g: each element is read first.
 template <class Rule>
 __device__ __forceinline__ void go_over(
     const Rule& of_block, real* w, const real* g, real* a, real* b, real* c, Size n) {
     const Rule rule = of_block;  // from shared memory to registers
-    Size packs = packed(w, g, a, b, c) ? n / Pack::SIZE : 0;
+    Size packs = aligned<WIDEST>(w, g, a, b, c) ? n / WIDEST : 0;
     EACH(i, packs) {
-        Pack W = pack(w, i), G = pack(g, i), A = pack(a, i), B = pack(b, i), C = pack(c, i);
-        for (int j = 0; j < Pack::SIZE; j++) rule(W.of[j], G.of[j], A.of[j], B.of[j], C.of[j]);
-        store(w, i, W);
-        store(a, i, A);
-        store(b, i, B);
-        store(c, i, C);
+        Pack<WIDEST> W = pack(w, i), G = pack(g, i), A = pack(a, i), B = pack(b, i), C = pack(c, i);
+        for (int j = 0; j < WIDEST; j++) rule(W.at[j], G.at[j], A.at[j], B.at[j], C.at[j]);
+        put(w, i, W);
+        put(a, i, A);
+        put(b, i, B);
+        put(c, i, C);
     }
 #pragma unroll 1  // the rest: a few, but for arrays that begin elsewhere
-    for (Size i = packs * Pack::SIZE + (Size)blockIdx.x * blockDim.x + threadIdx.x; i < n;
+    for (Size i = packs * WIDEST + (Size)blockIdx.x * blockDim.x + threadIdx.x; i < n;
          i += (Size)gridDim.x * blockDim.x) {
         real W = w[i], A = a ? a[i] : real(0), B = b ? b[i] : real(0), C = c ? c[i] : real(0);
         rule(W, g[i], A, B, C);
@@ -58,12 +52,12 @@ __device__ __forceinline__ void go_over(
 // This thread's share of sum g^2. In float64, so that the square of no float32 overflows, and none is lost.
 __device__ double squares_of(const real* g, Size n) {
     double total = 0;
-    Size packs = packed(g, nullptr) ? n / Pack::SIZE : 0;
+    Size packs = aligned<WIDEST>(g) ? n / WIDEST : 0;
     EACH(i, packs) {
-        Pack G = pack(g, i);
-        for (int j = 0; j < Pack::SIZE; j++) total += (double)G.of[j] * G.of[j];
+        Pack<WIDEST> G = pack(g, i);
+        for (int j = 0; j < WIDEST; j++) total += (double)G[j] * G[j];
     }
-    for (Size i = packs * Pack::SIZE + (Size)blockIdx.x * blockDim.x + threadIdx.x; i < n;
+    for (Size i = packs * WIDEST + (Size)blockIdx.x * blockDim.x + threadIdx.x; i < n;
          i += (Size)gridDim.x * blockDim.x)
         total += (double)g[i] * g[i];
     return total;

@@ -13,12 +13,10 @@ from tinynn.backends.gpu import cuda
 from tinynn.backends.gpu.cuda import THREADS, Source, ceil_div, contiguous, power_of_two
 from tinynn.typing import Array
 
-SOURCE = Source("optimizers", "optimizer_state")
+SOURCE = Source("optimizers", "packs", "optimizer_state")
 STATE = Source("optimizer_state", "optimizer_state")
 """What works on the state alone: of float64, and so not compiled with the rules."""
 
-PER_THREAD = 4
-"""Elements, of a rule: float32 of one access."""
 MOST_BLOCKS = 2048
 """Of a rule; each begins with some operations in float64, so there are not many more than a large card has places."""
 
@@ -78,8 +76,7 @@ def begin(state: Array, global_clipnorm: float, limit: float = math.inf) -> None
 
 def over(kernel: str, n: int, *args: Any) -> None:
     """Launch a rule over n elements."""
-    if n:
-        SOURCE.launch(kernel, min(ceil_div(n, THREADS * PER_THREAD), MOST_BLOCKS), THREADS, *args, n)
+    SOURCE.by_fours(kernel, n, *args, most=MOST_BLOCKS)
 
 
 def sgd(w: Array, g: Array, state: Array, weight_decay: float) -> None:

@@ -15,7 +15,7 @@ from tinynn.backends.gpu.cuda import Source, contiguous
 from tinynn.typing import Array
 from tinynn.window import Window
 
-SOURCE = Source("pool2d", "activations", "channels", "windows")
+SOURCE = Source("pool2d", "activations", "packs", "channels", "windows")
 MOST_BLOCKS = 2048
 """Of a launch: as many as a large card holds together, and then some."""
 

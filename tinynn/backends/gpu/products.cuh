@@ -23,25 +23,12 @@ constexpr int MOST_STAGES = 3;
 
 // -- copies ----------------------------------------------------------------------------------------------------------
 
-#if defined(EMULATED) || __CUDA_ARCH__ < 800
-template <int BYTES> __device__ void copy_cached(void* to, const void* from, bool valid) {
-    copy_async<BYTES>(to, from, valid);
-}
-#else
-// copy_async, but by way of the L1 cache: the windows of a convolution overlap.
-template <int BYTES> __device__ __forceinline__ void copy_cached(void* to, const void* from, bool valid) {
-    unsigned address = (unsigned)__cvta_generic_to_shared(to);
-    int size = valid ? BYTES : 0;
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(address), "l"(from), "n"(BYTES), "r"(size)
-                 : "memory");
-}
-#endif
-
-// VECTOR numbers, from an address that is a multiple of 16 bytes (or of one number); zeros where not valid.
+// VECTOR numbers, from an address that is a multiple of 16 bytes (or of one number); zeros where not valid. By way of
+// the L1 cache: the windows of a convolution overlap.
 __device__ __forceinline__ void copy_numbers(real* to, const real* from, bool valid) {
     constexpr int AT_ONCE = VECTOR * sizeof(real) >= 16 ? 16 / sizeof(real) : 1;
 #pragma unroll
-    for (int i = 0; i < VECTOR; i += AT_ONCE) copy_cached<AT_ONCE * sizeof(real)>(to + i, from + i, valid);
+    for (int i = 0; i < VECTOR; i += AT_ONCE) copy_async<AT_ONCE * sizeof(real), true>(to + i, from + i, valid);
 }
 
 // -- shared memory ---------------------------------------------------------------------------------------------------
@@ -68,7 +55,7 @@ template <int LENGTH_, bool ALONG_DEPTH_> struct Panel {
     // what a thread copies: VECTOR numbers at `column()` of each of its COUNT lines
     static constexpr int PER_LINE = (ALONG_DEPTH ? DEPTH : LENGTH) / VECTOR;
     static constexpr int STEP = THREADS / PER_LINE;
-    static constexpr int COUNT = (LINES + STEP - 1) / STEP;
+    static constexpr int COUNT = ceil_div(LINES, STEP);
     static_assert(THREADS % PER_LINE == 0, "threads share whole lines");
     __device__ static __forceinline__ int column() { return threadIdx.x % PER_LINE * VECTOR; }
     __device__ static __forceinline__ int line(int i) { return threadIdx.x / PER_LINE + i * STEP; }
@@ -223,6 +210,18 @@ template <class A, class B> struct Product {
     }
 };
 #endif
+
+// Row r of a thread's sums, as far as they are among the `columns` that there are; to: where column 0 stands.
+template <class P>
+__device__ __forceinline__ void write_row(real* to, P& product, int r, int columns, bool aligned) {
+#pragma unroll
+    for (int c = 0; c < P::PER_THREAD_COLUMNS; c++) {
+        real values[P::WIDTH];
+#pragma unroll
+        for (int i = 0; i < P::WIDTH; i++) values[i] = product.value(r, c, i);
+        write_numbers(to + product.column(c), values, columns - product.column(c), aligned);
+    }
+}
 
 // All steps. All threads call it, with the same number of steps, once in a kernel.
 template <class A, class B>

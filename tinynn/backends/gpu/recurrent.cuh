@@ -10,10 +10,6 @@
 // by shape in recurrent.py. Products are of `real` (no TF32): errors pile up over the steps.
 
 constexpr int MOST_SHARED = 48 << 10;
-constexpr int VECTOR = 16 / sizeof(real);
-
-struct alignas(16) Vector { real of[VECTOR]; };
-struct alignas(16) Four { real of[4]; };
 
 struct Rows {  // of a matrix: that of sequence n begins at start + n stride
     const real* start;
@@ -28,14 +24,14 @@ struct Output {  // one of a block's, for one thread: sequence n and unit j, in 
 };
 
 template <int GROUPS, int ROWS, int UNITS, int PER_THREAD, int PARTS, int REPEAT> struct Product {
-    // A thread has PER_THREAD rows of four columns, and of each chunk REPEAT times VECTOR of its depth.
+    // A thread has PER_THREAD rows of four columns, and of each chunk REPEAT times WIDEST of its depth.
     static constexpr int WIDTH = UNITS, COLUMNS = GROUPS * UNITS, QUADS = COLUMNS / 4, ROW_STEP = ROWS / PER_THREAD;
-    static constexpr int TILES = ROW_STEP * QUADS, THREADS = TILES * PARTS, DEPTH = PARTS * VECTOR * REPEAT;
-    static constexpr int OUTPUTS = ROWS * UNITS, EACH_THREAD = (OUTPUTS + THREADS - 1) / THREADS;
+    static constexpr int TILES = ROW_STEP * QUADS, THREADS = TILES * PARTS, DEPTH = PARTS * WIDEST * REPEAT;
+    static constexpr int OUTPUTS = ROWS * UNITS, EACH_THREAD = ceil_div(OUTPUTS, THREADS);
     static_assert(UNITS % 4 == 0 && ROWS % PER_THREAD == 0 && THREADS % WARP_SIZE == 0 && THREADS <= 1024);
 
     struct Chunk {
-        real a[ROWS][DEPTH + VECTOR];  // 16 bytes more: the rows begin in different banks
+        real a[ROWS][DEPTH + WIDEST];  // 16 bytes more: the rows begin in different banks
         real b[DEPTH][COLUMNS];
     };
     static constexpr int FITTING = MOST_SHARED / (int)sizeof(Chunk), STAGES = FITTING < 4 ? FITTING : 4;
@@ -93,7 +89,7 @@ template <int GROUPS, int ROWS, int UNITS, int PER_THREAD, int PARTS, int REPEAT
         const int a_row = thread / A_WIDTH, a_k = thread % A_WIDTH * V, b_k = thread / B_WIDTH;
         const int column = thread % B_WIDTH * V, unit = column % UNITS;
         const int a_end = a_row < A_SWEEP ? ROWS : 0, b_end = b_k < B_SWEEP ? DEPTH : 0;  // 0: nothing is left for it
-        const int rows = N - n0 < ROWS ? (int)(N - n0) : ROWS, count = (int)((K + DEPTH - 1) / DEPTH);
+        const int rows = N - n0 < ROWS ? (int)(N - n0) : ROWS, count = (int)ceil_div(K, DEPTH);
         const bool inside = j0 + unit < H;
         const real* a_next = a.start + (n0 + a_row) * a.stride + a_k;
         const real* b_next = b + b_k * b_stride + column / UNITS * H + j0 + unit;
@@ -133,18 +129,18 @@ template <int GROUPS, int ROWS, int UNITS, int PER_THREAD, int PARTS, int REPEAT
         real (&sums)[PER_THREAD][4], const Chunk& chunk, int part, int row, int quad) {
 #pragma unroll
         for (int repeat = 0; repeat < REPEAT; repeat++) {
-            int k = (repeat * PARTS + part) * VECTOR;
-            Vector a[PER_THREAD];
+            int k = (repeat * PARTS + part) * WIDEST;
+            Pack<WIDEST> a[PER_THREAD];
 #pragma unroll
             for (int i = 0; i < PER_THREAD; i++)
-                a[i] = *reinterpret_cast<const Vector*>(&chunk.a[row + i * ROW_STEP][k]);
+                a[i] = load<WIDEST>(&chunk.a[row + i * ROW_STEP][k]);
 #pragma unroll
-            for (int v = 0; v < VECTOR; v++) {
-                Four b = *reinterpret_cast<const Four*>(&chunk.b[k + v][4 * quad]);
+            for (int v = 0; v < WIDEST; v++) {
+                Pack<4> b = load<4>(&chunk.b[k + v][4 * quad]);
 #pragma unroll
                 for (int i = 0; i < PER_THREAD; i++)
 #pragma unroll
-                    for (int c = 0; c < 4; c++) sums[i][c] = fma(a[i].of[v], b.of[c], sums[i][c]);
+                    for (int c = 0; c < 4; c++) sums[i][c] = fma(a[i][v], b[c], sums[i][c]);
             }
         }
     }
@@ -154,11 +150,11 @@ template <int GROUPS, int ROWS, int UNITS, int PER_THREAD, int PARTS, int REPEAT
         real (&sums)[PER_THREAD][4], real (&memory)[ROWS][PITCH], int row, int quad) {
 #pragma unroll
         for (int i = 0; i < PER_THREAD; i++) {
-            Four& four = *reinterpret_cast<Four*>(&memory[row + i * ROW_STEP][4 * quad]);
+            Pack<4>& four = *reinterpret_cast<Pack<4>*>(&memory[row + i * ROW_STEP][4 * quad]);
 #pragma unroll
             for (int c = 0; c < 4; c++)
-                if (adds) sums[i][c] += four.of[c];
-                else four.of[c] = sums[i][c];
+                if (adds) sums[i][c] += four[c];
+                else four[c] = sums[i][c];
         }
     }
 };
@@ -242,21 +238,5 @@ extern "C" __global__ void states_into_U(
         Step step(i / H % T, T, backwards);
         real old = step.first() ? value_or_zero(h0, n * H + j) : h[(n * T + step.before()) * H + j];
         result[i] = r ? old * r[n * H + j] : old;
-    }
-}
-
-// sums (P, C): of x (M, C) the sums over `piece` rows each; a block of 8 x 32 threads has 32 columns of a piece.
-extern "C" __global__ void column_sums(real* sums, const real* x, Size M, Size C, Size piece) {
-    __shared__ real of_row[8][WARP_SIZE];
-    Size c = (Size)blockIdx.x * WARP_SIZE + lane_index(), first = blockIdx.y * piece;
-    Size end = first + piece < M ? first + piece : M;
-    real sum = 0;
-    if (c < C)
-        for (Size m = first + warp_index(); m < end; m += 8) sum += x[m * C + c];
-    of_row[warp_index()][lane_index()] = sum;
-    __syncthreads();
-    if (warp_index() == 0 && c < C) {
-        for (int row = 1; row < 8; row++) sum += of_row[row][lane_index()];
-        sums[blockIdx.y * C + c] = sum;
     }
 }

@@ -13,6 +13,7 @@ from tinynn.activation import Activation
 from tinynn.backends.gpu import cuda
 from tinynn.backends.gpu.activation import NUMBER, alpha_of
 from tinynn.backends.gpu.blas import matmul
+from tinynn.backends.gpu.columns import column_sums
 from tinynn.backends.gpu.cuda import Source, argument, ceil_div, contiguous
 from tinynn.typing import Array
 
@@ -50,7 +51,7 @@ DEEP = Tile(8, 16, 4, 32, 1), Tile(16, 32, 4, 8, 2), Tile(32, 32, 8, 8, 2)
 that is not ``reset_after``)."""
 
 
-HEADERS = "activations", "tensorcores", "recurrent"
+HEADERS = "activations", "packs", "tensorcores", "recurrent"
 
 
 class Sized(NamedTuple):
@@ -113,7 +114,7 @@ def back(T: int, backwards: bool, beyond: bool) -> Iterable[int]:
 
 
 def input_gradients(
-    dx: Array | None, dW: Array | None, db: Array | None, dz: Array, x: Array, W: Array, mask: Array | None, s: Source
+    dx: Array | None, dW: Array | None, db: Array | None, dz: Array, x: Array, W: Array, mask: Array | None
 ) -> None:
     """dx = dz W', dW = x' dz, db = sum dz, over all steps; dz (N, T, G). x counts where the mask says so."""
     rows = flat(dz)
@@ -123,7 +124,7 @@ def input_gradients(
         x = contiguous(x) if mask is None else cuda.cupy.where(mask[:, :, None], x, 0)  # there may be NaN
         matmul(flat(x).T, rows, out=dW)
     if db is not None:
-        column_sums(db, rows, s)
+        column_sums(db, rows)
 
 
 def states_into_U(h: Array, h0: Array | None, r: Array | None, backwards: bool, source: Source) -> Array:
@@ -133,23 +134,6 @@ def states_into_U(h: Array, h0: Array | None, r: Array | None, backwards: bool, 
     return flat(result)
 
 
-def column_sums(out: Array, x: Array, source: Source) -> None:
-    """out (C,) = column sums of x (M, C), those of at most 128 pieces of the rows first."""
-    M, C = x.shape
-    piece = max(64, ceil_div(M, 128))
-    pieces, columns = ceil_div(M, piece), ceil_div(C, 32)
-    if pieces > 1:
-        sums = cuda.cupy.empty((pieces, C), x.dtype)
-        source.launch("column_sums", (columns, pieces), 256, sums, x, M, C, piece)
-        x, M = sums, pieces
-    source.launch("column_sums", (columns, 1), 256, out, x, M, C, M)
-
-
 def flat(x: Array) -> Array:
     """(N, T, K) as (N T, K)"""
     return x.reshape(-1, x.shape[-1])
-
-
-def given(*arrays: Array | None) -> list[Any]:
-    """The arrays that are there, contiguous."""
-    return [None if a is None else contiguous(a) for a in arrays]

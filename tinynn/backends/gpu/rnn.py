@@ -8,13 +8,12 @@ from __future__ import annotations
 from tinynn.activation import Activation
 from tinynn.backends.gpu import cuda
 from tinynn.backends.gpu.blas import matmul
-from tinynn.backends.gpu.cuda import contiguous
+from tinynn.backends.gpu.cuda import contiguous, given
 from tinynn.backends.gpu.recurrent import (
     PLAIN,
     back,
     first_states,
     flat,
-    given,
     input_gradients,
     launcher,
     numbers,
@@ -48,7 +47,7 @@ def forward(
         return
     N, T, H = h.shape
     projected(h, x, W)
-    U, b, mask, r = given(U, b, mask, r)
+    U, b, mask, r = map(given, (U, b, mask, r))
     h0, fed = first_states(h, h0, r)
     step = launcher(
         SIZES, "forward", "rnn_step", 1, N, H, h, fed, U, b, h0, mask, r, N, T, H, *numbers(kind), backwards
@@ -80,7 +79,7 @@ def backward(
         reference.backward(dx, dW, dU, db, dh0, dh, dlast, x, W, U, h, h0, mask, r, kind, backwards)
         return
     N, T, H = h.shape
-    dh, dlast, h, h0, mask, r = given(dh, dlast, h, h0, mask, r)
+    dh, dlast, h, h0, mask, r = map(given, (dh, dlast, h, h0, mask, r))
     dz = cuda.cupy.empty((N, T, H), h.dtype)
     carried = cuda.cupy.empty((N, H), h.dtype) if dh0 is None else dh0
     step = launcher(
@@ -89,6 +88,6 @@ def backward(
     )  # fmt: skip
     for t in back(T, backwards, dh0 is not None):
         step(t)
-    input_gradients(dx, dW, db, dz, x, W, mask, SOURCE)
+    input_gradients(dx, dW, db, dz, x, W, mask)
     if dU is not None:
         matmul(states_into_U(h, h0, r, backwards, SOURCE).T, flat(dz), out=dU)

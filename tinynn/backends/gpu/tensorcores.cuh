@@ -23,10 +23,12 @@ __device__ __forceinline__ void mma_tf32(float d[4], const unsigned a[4], const 
 }
 
 // BYTES (4, 8 or 16) from global to shared memory, which have arrived only after a wait; zeros where `valid` is false.
-template <int BYTES> __device__ __forceinline__ void copy_async(void* to, const void* from, bool valid) {
+// CACHED: by way of the L1 cache, as fewer than 16 bytes always come.
+template <int BYTES, bool CACHED = false> __device__ __forceinline__ void copy_async(
+    void* to, const void* from, bool valid) {
     unsigned address = (unsigned)__cvta_generic_to_shared(to);
     int size = valid ? BYTES : 0;
-    if constexpr (BYTES == 16)
+    if constexpr (BYTES == 16 && !CACHED)
         asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(size) : "memory");
     else
         asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(address), "l"(from), "n"(BYTES), "r"(size)
@@ -46,7 +48,8 @@ template <int PENDING> __device__ __forceinline__ void copies_wait() {
 __device__ __forceinline__ unsigned to_tf32(float x) { return __float_as_uint(x); }
 __device__ __forceinline__ void mma_tf32(float d[4], const unsigned a[4], const unsigned b[2]) { __trap(); }
 template <int BYTES> struct alignas(BYTES) Bytes { unsigned words[BYTES / 4]; };
-template <int BYTES> __device__ __forceinline__ void copy_async(void* to, const void* from, bool valid) {
+template <int BYTES, bool CACHED = false> __device__ __forceinline__ void copy_async(
+    void* to, const void* from, bool valid) {
     *(Bytes<BYTES>*)to = valid ? *(const Bytes<BYTES>*)from : Bytes<BYTES>{};
 }
 __device__ __forceinline__ void copies_commit() {}

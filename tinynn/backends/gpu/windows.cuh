@@ -43,20 +43,18 @@ struct Places {
     unsigned char* bytes;
     int* ints;
     template <int V> __device__ __forceinline__ void write(Size at, const int (&k)[V]) const {
-        struct alignas(V) Bytes { unsigned char at[V]; };
         if (bytes) {
-            Bytes all;
-            for (int v = 0; v < V; v++) all.at[v] = (unsigned char)k[v];
-            *reinterpret_cast<Bytes*>(bytes + at) = all;
+            Pack<V, unsigned char> all;
+            for (int v = 0; v < V; v++) all[v] = (unsigned char)k[v];
+            store(bytes + at, all);
         } else if (ints) {
             for (int v = 0; v < V; v++) ints[at + v] = k[v];
         }
     }
     template <int V> __device__ __forceinline__ void read(Size at, int (&k)[V]) const {
-        struct alignas(V) Bytes { unsigned char at[V]; };
         if (bytes) {
-            Bytes all = *reinterpret_cast<const Bytes*>(bytes + at);
-            for (int v = 0; v < V; v++) k[v] = all.at[v];
+            Pack<V, unsigned char> all = load<V>(bytes + at);
+            for (int v = 0; v < V; v++) k[v] = all[v];
         } else {
             for (int v = 0; v < V; v++) k[v] = ints[at + v];
         }
