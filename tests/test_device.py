@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.device import DeviceArray, device_backend
+from tests.test_doctor import Machine
 from tinynn import backends
 from tinynn.backends.gpu import cuda
 
@@ -92,30 +93,11 @@ def test_gpu_without_cupy_says_so() -> None:
     assert 'pip install "tinynn-np[cuda1' in str(caught.value)
 
 
-class OtherMachine:
-    """The part of CuPy that tells which of driver and card is missing."""
-
-    def __init__(self, driver: int, cards: int | None):
-        self.cuda = self.runtime = self
-        self.driver, self.cards = driver, cards
-
-    class CUDARuntimeError(RuntimeError):
-        pass
-
-    def driverGetVersion(self) -> int:
-        return self.driver
-
-    def getDeviceCount(self) -> int:
-        if self.cards is None:
-            raise self.CUDARuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")
-        return self.cards
-
-
 @pytest.mark.parametrize(
     ("driver", "cards", "message"),
     [(0, None, "needs an NVIDIA driver"), (13000, None, "no usable card"), (13000, 0, "no usable card")],
 )
 def test_gpu_without_driver_or_card_says_which(driver: int, cards: int | None, message: str) -> None:
     with pytest.raises(ImportError, match=message) as caught:
-        cuda.require_card(OtherMachine(driver, cards))
+        cuda.require_card(Machine(driver, cards))
     assert "pip install" in str(caught.value)

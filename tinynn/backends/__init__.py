@@ -6,10 +6,10 @@ import importlib
 import os
 from functools import cache
 
-from tinynn.backends.base import Backend, host
+from tinynn.backends.base import Backend, gather, host
 from tinynn.errors import unknown
 
-__all__ = ["Backend", "get", "get_num_threads", "host", "set_num_threads"]
+__all__ = ["Backend", "gather", "get", "get_num_threads", "host", "set_num_threads"]
 
 NAMES = ("cpu", "gpu", "reference")
 

@@ -776,13 +776,23 @@ class Backend:
 
     def take(self, source: np.ndarray, rows: np.ndarray, dtype: Any) -> Array:
         """Rows of an array in host memory, gathered (into recycled memory, where the backend's is the host's)."""
-        if self.array_type is not np.ndarray or source.dtype != dtype:
-            return self.asarray(source.take(rows, axis=0), dtype)
-        out = self.empty((len(rows), *source.shape[1:]), source.dtype)
-        return source.take(rows, axis=0, out=out, mode="clip")  # with mode="raise" NumPy would gather a copy first
+        shape = len(rows), *source.shape[1:]
+        out = self.empty(shape, dtype) if self.array_type is np.ndarray else np.empty(shape, dtype)
+        gather(out, source, rows)
+        return self.asarray(out, dtype)
 
     def __repr__(self) -> str:
         return f"<Backend {self.name}>"
+
+
+def gather(out: np.ndarray, array: np.ndarray, rows: slice | np.ndarray) -> None:
+    """out = array[rows], converted on the way; all in host memory."""
+    if isinstance(rows, slice) or not array.flags.c_contiguous:
+        out[...] = array[rows]  # take would copy all of a strided array
+    elif array.dtype == out.dtype:
+        array.take(rows, axis=0, out=out, mode="clip")  # with mode="raise" NumPy would gather a copy first
+    else:
+        out[...] = array.take(rows, axis=0)
 
 
 def host(array: Array) -> np.ndarray:

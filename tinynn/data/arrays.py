@@ -85,20 +85,10 @@ def rows_of(order: np.ndarray | None, batch: int, batch_size: int, total: int) -
     return slice(start, stop) if order is None else order[start:stop]
 
 
-def gather(out: np.ndarray, array: np.ndarray, rows: Rows) -> None:
-    """out = array[rows], converted on the way."""
-    if not isinstance(rows, slice) and array.flags.c_contiguous and array.dtype == out.dtype:
-        array.take(rows, axis=0, out=out, mode="clip")  # with mode="raise" NumPy would gather a copy first
-    else:
-        out[...] = array[rows]
-
-
 def fetch(array: np.ndarray, rows: Rows, backend: Backend, dtype: Any) -> Array:
     """These rows as a contiguous array of the backend."""
     if not isinstance(rows, slice):
-        if array.flags.c_contiguous:
-            return backend.take(array, rows, dtype)
-        return backend.asarray(np.array(array[rows], dtype, order="C"), dtype)  # take would copy all of a strided view
+        return backend.take(array, rows, dtype)
     part = array[rows]
     if part.dtype != dtype or not part.flags.c_contiguous:
         part = np.ascontiguousarray(part, dtype)

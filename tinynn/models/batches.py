@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinynn.backends import gather
 from tinynn.data import Arrays
-from tinynn.data.arrays import Rows, fetch, gather, rows_of
+from tinynn.data.arrays import Rows, fetch, rows_of
 from tinynn.data.source import Batch, Source
 from tinynn.graph import Graph
 from tinynn.models import door

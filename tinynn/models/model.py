@@ -106,10 +106,9 @@ class Model(Network):
 
         ``jit=True`` lets fit and train_on_batch record a training step once for each shape of batch and then repeat it
         as a whole, where the backend can (a CUDA graph): a small network is not bound any more by the time it takes to
-        launch kernels.
-        The numbers are the same. What a step decides in Python is decided while it is recorded: a callback that
-        changes an attribute of a layer, a regularizer or the optimizer makes it record again, but nobody looks at what
-        functions of your own find in global variables. On a CPU nothing is recorded.
+        launch kernels. The numbers are the same. What a step decides in Python is decided while it is recorded: a
+        callback that changes an attribute of a layer, a regularizer or the optimizer makes it record again, but nobody
+        looks at what functions of your own find in global variables. On a CPU nothing is recorded.
 
         With several outputs ``loss`` is one for all, a list, or a dict by ``output_names`` (None: this output is not
         trained); the sum of them is minimised, each times its weight in ``loss_weights``. ``metrics`` have an entry

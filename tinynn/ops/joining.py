@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 MOST = 8
-"""Arrays joined at once: CuPy sends a table of the addresses of more, which a recorded step would not repeat."""
+"""Arrays joined at once where steps can be recorded: CuPy sends a table of the addresses of more, and only once."""
 
 
-def in_groups(join: Callable[..., Array], arrays: Sequence[Array], axis: int) -> Array:
-    """The arrays joined along the axis, not more than MOST at once."""
-    while len(arrays) > MOST:
+def joined_by(join: Callable[..., Array], graph: Graph, arrays: Sequence[Array], axis: int) -> Array:
+    """``join(arrays, axis)``, in groups where there are more arrays than a recorded step can join at once."""
+    while graph.backend.record is not None and len(arrays) > MOST:
         arrays = [join(arrays[i : i + MOST], axis=axis) for i in range(0, len(arrays), MOST)]
         join = np.concatenate
     joined: Array = join(arrays, axis=axis)
@@ -36,7 +36,7 @@ class Concatenate(Function):
 
     def forward(self, graph: Graph, *arrays: Array) -> Array:
         self.saved = [x.shape[self.axis] for x in arrays]
-        return in_groups(np.concatenate, arrays, self.axis)
+        return joined_by(np.concatenate, graph, arrays, self.axis)
 
     def backward(self, graph: Graph, dy: Array) -> list[Array | None]:
         before = (slice(None),) * (self.axis % dy.ndim)
@@ -54,7 +54,7 @@ class Stack(Function):
         self.axis = axis
 
     def forward(self, graph: Graph, *arrays: Array) -> Array:
-        return in_groups(np.stack, arrays, self.axis)
+        return joined_by(np.stack, graph, arrays, self.axis)
 
     def backward(self, graph: Graph, dy: Array) -> list[Array | None]:
         before = (slice(None),) * (self.axis % dy.ndim)

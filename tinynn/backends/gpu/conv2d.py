@@ -12,6 +12,7 @@ All follows from the shape alone, and so do the bytes of the results.
 
 from __future__ import annotations
 
+import math
 import os
 from functools import cache
 from typing import NamedTuple
@@ -23,7 +24,7 @@ from tinynn.backends.gpu import cuda, im2col
 from tinynn.backends.gpu.activation import NUMBER, alpha_of
 from tinynn.backends.gpu.columns import column_sums
 from tinynn.backends.gpu.conv2d_direct import Numbers, geometry, shares
-from tinynn.backends.gpu.cuda import Source, aligned, ceil_div, given, size_of
+from tinynn.backends.gpu.cuda import Source, aligned, ceil_div, given
 from tinynn.typing import Array, Shape
 from tinynn.window import Window
 
@@ -224,7 +225,7 @@ def weights(dW: Array, x: Array, dz: Array, groups: int, sizes: Numbers, exact: 
 
 def written_down(x_shape: Shape, y_shape: Shape, W_shape: Shape) -> bool:
     """Whether the matrix is to be stored: an image or W is too large for places of 32 bits, or the user asks for it."""
-    return WRITTEN_DOWN or max(map(size_of, (x_shape[1:], y_shape[1:], W_shape))) >= LARGE
+    return WRITTEN_DOWN or max(map(math.prod, (x_shape[1:], y_shape[1:], W_shape))) >= LARGE
 
 
 def few_channels(W_shape: Shape, groups: int) -> bool:

@@ -7,7 +7,6 @@ finds, and cached on disk by CuPy; nothing is compiled that nobody uses.
 
 from __future__ import annotations
 
-import math
 import sys
 import threading
 from collections.abc import Callable
@@ -131,10 +130,6 @@ def ceil_div(a: int, b: int) -> int:
 def power_of_two(n: int, least: int = 1, most: int = 1024) -> int:
     """The smallest power of two that is not below n, within bounds."""
     return min(max(1 << max(n - 1, 0).bit_length(), least), most)
-
-
-def size_of(shape: Any) -> int:
-    return math.prod(shape)
 
 
 # -- arrays in and out -----------------------------------------------------------------------------------------------
